@@ -4,13 +4,17 @@ A path is `a/b/c`; a rule is a regular expression that matches a whole path; a r
 that matches nothing raises, with the nearest paths.
 """
 
+import dataclasses
 import difflib
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, dataclass_transform
 
 import jax
 import numpy as np
+
+from tl_jax.types import Key
 
 SEPARATOR = "/"
 
@@ -185,3 +189,29 @@ def count(tree: Any) -> int:
 def copy(tree: Any) -> Any:
     """Fresh buffers for every array, so that a donation takes nobody else's."""
     return jax.tree.map(lambda leaf: jax.numpy.array(leaf, copy=True), tree)
+
+
+def static(default: Any = dataclasses.MISSING) -> Any:
+    """A field of a `node` that is part of the structure, not a leaf."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static,))
+def node(cls: type) -> type:
+    """Make a frozen dataclass and register it as a tree node.
+
+    Array fields are leaves; those declared by `static()` belong to the structure.
+    """
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+
+
+def stable_key(key: Key, *names: str) -> Key:
+    """`key` folded with a hash of the names.
+
+    The same names give the same key whatever else is drawn, on any machine and in
+    any order, so one more transform never changes another's random values.
+    """
+    for name in names:
+        digest = hashlib.sha256(name.encode()).digest()
+        key = jax.random.fold_in(key, int.from_bytes(digest[:4], "little"))
+    return key

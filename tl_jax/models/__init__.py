@@ -1,0 +1,6 @@
+"""One file a family: a constructor that returns a `Model`."""
+
+from tl_jax.models.bert import bert
+from tl_jax.models.mlp import mlp
+
+__all__ = ["bert", "mlp"]

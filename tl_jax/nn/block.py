@@ -1,0 +1,107 @@
+"""Transformer blocks, and the runner for a row of them."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from tl_jax.nn.attention import attention
+from tl_jax.nn.dense import dense, dropout, keys
+from tl_jax.nn.norms import layer_norm
+from tl_jax.nn.patches import patched
+from tl_jax.types import Array, Key, Params
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_new": jax.nn.gelu,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+
+
+def mlp(site: Params, x: Array, *, activation: str, key: Key | None = None) -> Array:
+    """down(activation(up(x))). x [B T D] -> [B T D]."""
+    k_up, k_down, k_branch = keys(key, 3)
+    y = ACTIVATIONS[activation](dense(site["up"], x, key=k_up))
+    y = dense(site["down"], y, key=k_down)
+    return patched("branch", site, y, x=x, key=k_branch)
+
+
+def block(
+    site: Params,
+    x: Array,
+    mask: Array,
+    *,
+    heads: int,
+    epsilon: float,
+    rate: float = 0.0,
+    attention_rate: float = 0.0,
+    activation: str = "gelu",
+    order: Literal["post", "pre"] = "post",
+    key: Key | None = None,
+) -> Array:
+    """Attention and MLP, each with a residual sum and a norm. x [B T D] -> [B T D].
+
+    `order="post"`: x <- norm(x + f(x)) (BERT); `"pre"`: x <- x + f(norm(x)) (ViT).
+    """
+    k_a, k_m, k_da, k_dm = keys(key, 4)
+    look = dict(heads=heads, rate=attention_rate, key=k_a)
+    think = dict(activation=activation, key=k_m)
+    norm_a, norm_m = site["norm_attention"], site["norm_mlp"]
+    if order == "pre":
+        y = attention(site["attention"], layer_norm(norm_a, x, epsilon), mask, **look)
+        x = x + dropout(y, rate, k_da)
+        y = mlp(site["mlp"], layer_norm(norm_m, x, epsilon), **think)
+        return x + dropout(y, rate, k_dm)
+    y = attention(site["attention"], x, mask, **look)
+    x = layer_norm(norm_a, x + dropout(y, rate, k_da), epsilon)
+    y = mlp(site["mlp"], x, **think)
+    return layer_norm(norm_m, x + dropout(y, rate, k_dm), epsilon)
+
+
+def block_range(name: str) -> range:
+    """The block numbers that a name stands for: `"7"`, or `"3-6"` when stacked."""
+    first, _, last = name.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def run_blocks(
+    sites: Params,
+    x: Array,
+    body: Callable[[Params, Array, Key | None], Array],
+    *,
+    key: Key | None = None,
+    remat: bool = False,
+) -> tuple[Array, list[Array]]:
+    """Run blocks in numerical order; stacked ones under one `lax.scan`.
+
+    `body(site, x, key) -> x`. A block's key is `key` folded with its number, so that
+    stacked and single blocks drop the same values. `remat` recomputes each block in
+    the backward pass instead of keeping its inside.
+
+    Returns the last x and every block's output.
+    """
+    if remat:
+        body = jax.checkpoint(body)
+
+    def at(number: Array | int) -> Key | None:
+        return None if key is None else jax.random.fold_in(key, number)
+
+    def scanned(x: Array, stacked: tuple[Params, Array]) -> tuple[Array, Array]:
+        site, number = stacked
+        x = body(site, x, at(number))
+        return x, x
+
+    hidden = []
+    for name in sorted(sites, key=lambda name: block_range(name).start):
+        numbers = block_range(name)
+        if "-" in name:
+            x, outs = lax.scan(scanned, x, (sites[name], jnp.asarray(numbers)))
+            hidden.extend(outs)
+        else:
+            x = body(sites[name], x, at(numbers.start))
+            hidden.append(x)
+    return x, hidden

@@ -1,0 +1,74 @@
+"""Normalisation, always computed in float32 at least."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jax import lax
+
+from tl_jax.nn.patches import patched
+from tl_jax.tree import node
+from tl_jax.types import Array, Params
+
+
+def layer_norm(site: Params, x: Array, epsilon: float) -> Array:
+    """(x - mean) / sqrt(var + epsilon) * scale + bias over D (Ba et al., 2016).
+
+    x [... D] -> [... D], in x's dtype.
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    centred = wide - wide.mean(-1, keepdims=True)
+    var = jnp.square(centred).mean(-1, keepdims=True)
+    y = centred * lax.rsqrt(var + epsilon) * site["scale"]
+    if "bias" in site:
+        y = y + site["bias"]
+    return patched("output", site, y, x=x).astype(x.dtype)
+
+
+@node
+class Running:
+    """Batch-norm statistics of a site that move in training."""
+
+    mean: Array
+    var: Array
+
+
+@node
+class Fixed:
+    """Batch-norm statistics of a frozen site: used everywhere, moved by nobody."""
+
+    mean: Array
+    var: Array
+
+
+def batch_norm(
+    site: Params,
+    stats: Running | Fixed,
+    x: Array,
+    *,
+    norm: Literal["running", "batch"] = "running",
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+) -> tuple[Array, Running | Fixed]:
+    """Normalise by statistics of the batch or kept ones (Ioffe and Szegedy, 2015).
+
+    `norm="batch"` uses this batch's mean and biased variance and returns moved
+    statistics, kept <- momentum kept + (1 - momentum) batch, the variance unbiased.
+    `Fixed` statistics are used as they are, whatever `norm` says.
+
+    x [... D] -> ([... D], stats).
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean, var = stats.mean, stats.var
+    if norm == "batch" and isinstance(stats, Running):
+        axes = tuple(range(x.ndim - 1))
+        count = wide.size // wide.shape[-1]
+        mean, var = wide.mean(axes), wide.var(axes)
+        stats = Running(
+            lax.stop_gradient(momentum * stats.mean + (1 - momentum) * mean),
+            lax.stop_gradient(
+                momentum * stats.var
+                + (1 - momentum) * var * (count / max(count - 1, 1))
+            ),
+        )
+    y = (wide - mean) * (lax.rsqrt(var + epsilon) * site["scale"]) + site["bias"]
+    return patched("output", site, y, x=x).astype(x.dtype), stats
