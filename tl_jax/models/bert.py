@@ -121,9 +121,7 @@ def bert(
             return body(site, x, mask, key=key)
 
         _, states = run_blocks(params["blocks"], x, step, key=k_blocks, remat=remat)
-        states = [
-            s.astype(jnp.promote_types(s.dtype, jnp.float32)) for s in [x, *states]
-        ]
+        states = [s.astype(wide) for s in (x, *states)]
         tokens = states[-1]
         found, logits = summary(params, tokens, mask), None
         if "head" in params and over == "vocabulary":
