@@ -1,0 +1,28 @@
+"""Algorithms: a state, stages that change it, and a way to predict."""
+
+from tl_jax.algorithms.core import (
+    Group,
+    algorithm,
+    current,
+    descend,
+    ema,
+    replan,
+    sequence,
+)
+from tl_jax.algorithms.rules import accumulated, clipped, plain
+from tl_jax.algorithms.supervised import supervised, weight_of
+
+__all__ = [
+    "Group",
+    "accumulated",
+    "algorithm",
+    "clipped",
+    "current",
+    "descend",
+    "ema",
+    "plain",
+    "replan",
+    "sequence",
+    "supervised",
+    "weight_of",
+]

@@ -1,0 +1,67 @@
+"""Supervised training: every kind of fine-tuning is this with another plan."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from tl_jax.algorithms.core import Players, algorithm, descend, ema, sequence
+from tl_jax.algorithms.rules import accumulated, clipped, plain
+from tl_jax.tree import merge
+from tl_jax.types import Algorithm, Array, Batch, Frozen, Key, Outputs, State, Stream
+
+Loss = Callable[[Outputs, Stream], Array]
+Weigh = Callable[[Stream], Array]
+
+
+def weight_of(stream: Stream) -> Array:
+    """[B] the stream's own weights: 0 for padding."""
+    return stream["weight"]
+
+
+def supervised(
+    players: Players,
+    loss: Loss,
+    *,
+    weigh: Weigh = weight_of,
+    accumulate: int = 1,
+    clip: float | None = None,
+    average: float | None = None,
+) -> Algorithm:
+    """Minimise sum_i w_i loss_i / sum_i w_i over the stream `train`.
+
+    `players` holds one player, whatever its name. `loss(outputs, stream) -> [B]`;
+    `weigh(stream) -> [B]` gives w (class weights, tokens an example). `accumulate`
+    microbatches a step; `clip` bounds the gradient's norm; `average` is the decay of
+    an exponential average of the moving weights, which `predict` then uses.
+    """
+    (name,) = players
+    model = players[name].model
+
+    def objective(params_of: Any, memory: dict, batch: Batch, key: Key):
+        stream, stats = batch["train"], memory["stats"]
+        outputs, moved = model.apply(
+            params_of[name], stats[name], stream["inputs"], key=key, norm="batch"
+        )
+        weight = weigh(stream)
+        value = (weight * loss(outputs, stream)).sum() / jnp.maximum(
+            weight.sum(), 1e-12
+        )
+        memory = memory | {"stats": stats | {name: moved}}
+        return value, (memory, {"loss": value})
+
+    rule = plain
+    if accumulate > 1:
+        rule = accumulated(accumulate, lambda batch: weigh(batch["train"]).sum())
+    if clip is not None:
+        rule = clipped(clip, rule)
+    stages = [descend(players, objective, rule)]
+    if average is not None:
+        stages.append(ema(name, "average", average))
+
+    def predict(state: State, frozen: Frozen, batch: Batch) -> Outputs:
+        moving = state.train[name] if average is None else state.memory["average"]
+        params, stats = merge(moving, frozen[name]), state.memory["stats"][name]
+        return model.apply(params, stats, batch["query"]["inputs"])[0]
+
+    return algorithm(players, sequence(*stages), predict)
