@@ -1,0 +1,276 @@
+"""The laws that every transform of plans obeys. A new transform joins `METHODS`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tl_jax.algorithms import supervised
+from tl_jax.losses import cross_entropy
+from tl_jax.models import bert
+from tl_jax.optim import adamw
+from tl_jax.transfer import (
+    chain,
+    describe,
+    fold,
+    foldable,
+    freeze,
+    full,
+    layerwise,
+    lora,
+    merge,
+    new_head,
+    partition,
+    rate,
+    stack_layers,
+    trainable,
+    unstack_layers,
+)
+from tl_jax.tree import NoMatch, flatten, paths
+from tl_jax.types import Player
+
+QV = r"blocks/\d+/attention/(query|value)"
+GRAFTS = {
+    "lora": lora(2, QV),
+    "lora everywhere": lora(2, ".*"),
+    "lora in one block": lora(2, "blocks/1/mlp/up", rate=0.1),
+    "two of them": chain(lora(2, QV), lora(3, QV, name="second")),
+}
+METHODS = GRAFTS | {
+    "identity": chain(),
+    "freeze all but the head": chain(freeze(".*"), rate("head/.*", 1.0)),
+    "bias only": chain(freeze(".*"), rate(".*/bias", 1.0)),
+    "two rates": chain(freeze(".*"), rate("blocks/1/.*", 0.1), rate("head/.*", 2.0)),
+    "layer-wise": layerwise(0.5),
+    "lora on a frozen base": chain(freeze(".*"), lora(2, QV), rate("head/.*", 1.0)),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Three blocks without dropout, so that a step can be checked."""
+    rates = {"rate": 0.0, "attention_rate": 0.0, "head_rate": 0.0}
+    size = {"vocabulary": 40, "width": 16, "depth": 3, "heads": 2, "hidden": 32}
+    return bert(positions=12, **size, **rates)
+
+
+@pytest.fixture(scope="module")
+def base(model):
+    params, stats = model.init(jax.random.key(0))
+    return new_head(3, model.width)(jax.random.key(1), full(params, stats))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    mask = np.ones((4, 8), bool)
+    mask[1, 5:] = False
+    inputs = {"tokens": jnp.asarray(rng.integers(0, 40, (4, 8))), "mask": mask}
+    labels = jnp.asarray([0, 1, 2, 1])
+    return {"inputs": inputs, "labels": labels, "weight": jnp.ones(4)}
+
+
+@pytest.fixture(scope="module")
+def run(model):
+    return jax.jit(lambda params, inputs: model.apply(params, {}, inputs)[0].logits)
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def plan(request, base):
+    return METHODS[request.param](jax.random.key(2), base)
+
+
+@pytest.fixture(scope="module", params=GRAFTS)
+def grafted(request, base):
+    return GRAFTS[request.param](jax.random.key(2), base)
+
+
+def same(a, b):
+    """True if two trees have equal structure and bytes."""
+    first, second = flatten(a), flatten(b)
+    return first.keys() == second.keys() and all(
+        np.asarray(first[p]).tobytes() == np.asarray(second[p]).tobytes() for p in first
+    )
+
+
+def perturbed(plan):
+    """Values that no initialiser makes, so that zeros hide nothing."""
+    rng = np.random.default_rng(9)
+    moved = jax.tree.map(
+        lambda x: x + 0.05 * rng.standard_normal(x.shape, np.float32), plan.params
+    )
+    return plan._replace(params=moved)
+
+
+def test_merge_undoes_partition(plan):
+    assert same(merge(*partition(plan.params, trainable(plan.rates))), plan.params)
+
+
+def test_rates_have_the_structure_of_params(plan):
+    assert jax.tree.structure(plan.params) == jax.tree.structure(plan.rates)
+    assert all(type(r) is float for r in jax.tree.leaves(plan.rates))
+
+
+def test_fresh_grafts_leave_the_function_alone(grafted, base, batch, run):
+    before = run(base.params, batch["inputs"])
+    after = run(grafted.params, batch["inputs"])
+    np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_base_is_a_strict_subset(grafted, base):
+    new = flatten(grafted.params)
+    assert set(flatten(base.params)) < set(new)
+    assert all(new[path] is leaf for path, leaf in flatten(base.params).items())
+
+
+def test_nothing_mutates_its_input(base):
+    before = (paths(base.params), flatten(base.rates))
+    for method in METHODS.values():
+        method(jax.random.key(2), base)
+    assert before == (paths(base.params), flatten(base.rates))
+
+
+@pytest.mark.parametrize("method", GRAFTS.values(), ids=GRAFTS)
+def test_another_transform_changes_no_random_value(method, base):
+    key = jax.random.key(2)
+    alone = flatten(method(key, base).params)
+    more = chain(lora(1, "blocks/0/mlp/down", name="other"), freeze(".*"), method)
+    beside = flatten(more(key, base).params)
+    assert all(same({"x": beside[p]}, {"x": leaf}) for p, leaf in alone.items())
+
+
+def test_fold_preserves_outputs_and_restores_the_structure(grafted, base, batch, run):
+    moved = perturbed(grafted)
+    assert foldable(moved.params)
+    folded = fold(moved)
+    assert jax.tree.structure(folded.params) == jax.tree.structure(base.params)
+    assert flatten(folded.rates) == flatten(base.rates)
+    want = run(moved.params, batch["inputs"])
+    got = run(folded.params, batch["inputs"])
+    assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [freeze("blocks/9/.*"), rate("haed/.*", 1.0), lora(2, "blocks/0/atention")],
+)
+def test_a_rule_without_match_names_the_nearest(method, base):
+    with pytest.raises(NoMatch, match=r"matches nothing; nearest: (blocks/|head)"):
+        method(jax.random.key(0), base)
+
+
+def test_a_taken_name_raises(base):
+    with pytest.raises(ValueError, match="'blocks/0/mlp/up/patch/lora' is taken"):
+        chain(lora(1, "blocks/0/mlp/up"), lora(1, ".*/up"))(jax.random.key(0), base)
+
+
+@pytest.fixture(scope="module")
+def trained(plan, model, batch):
+    """The states before and after two clipped steps, and the first one's metrics."""
+    players = {"model": Player(model, plan, adamw(1e-2, weight_decay=0.1))}
+
+    def loss(outputs, stream):
+        return cross_entropy(outputs.logits, stream["labels"])
+
+    algorithm = supervised(players, loss, clip=1e-3)
+    start, frozen = algorithm.init(jax.random.key(3), players)
+    step, key = jax.jit(algorithm.step), jax.random.key(4)
+    state, metrics = step(start, frozen, {"train": batch}, key)
+    end, _ = step(state, frozen, {"train": batch}, key)
+    return start, end, frozen, metrics
+
+
+def test_training_moves_what_is_trainable_and_nothing_else(plan, trained):
+    start, end, frozen, _ = trained
+    want = {p for p, r in flatten(plan.rates).items() if r}
+    before, after = flatten(start.train["model"]), flatten(end.train["model"])
+    assert set(before) == set(after) == want
+    assert [p for p in want if same({"x": before[p]}, {"x": after[p]})] == []
+    merged = flatten(merge(end.train["model"], frozen["model"]))
+    fixed = {p: leaf for p, leaf in flatten(plan.params).items() if p not in want}
+    assert all(same({"x": merged[p]}, {"x": leaf}) for p, leaf in fixed.items())
+
+
+def test_only_moving_leaves_have_moments(trained):
+    _, end, _, _ = trained
+    moves = sum(map(np.size, jax.tree.leaves(end.train)))
+    counts = sum(np.ndim(x) == 0 for x in jax.tree.leaves(end.opt))
+    assert sum(map(np.size, jax.tree.leaves(end.opt))) == 2 * moves + counts
+    assert counts == (1 if moves else 0)
+
+
+def test_the_clipped_norm_counts_moving_leaves_only(plan, batch, trained, run):
+    def loss(params):
+        logits = run(params, batch["inputs"])
+        return cross_entropy(logits, batch["labels"]).mean()
+
+    grads = flatten(jax.grad(loss)(plan.params))
+    squares = [np.square(grads[p]).sum() for p, r in flatten(plan.rates).items() if r]
+    norm = trained[-1]["gradient_norm"]
+    np.testing.assert_allclose(norm, sum(squares) ** 0.5, rtol=1e-4)
+
+
+def test_stacking_is_undone_and_changes_nothing(plan, batch, run):
+    stacked = stack_layers(plan)
+    assert same(unstack_layers(stacked).params, plan.params)
+    assert flatten(unstack_layers(stacked).rates) == flatten(plan.rates)
+    want = run(plan.params, batch["inputs"])
+    got = run(stacked.params, batch["inputs"])
+    np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_layerwise_goes_by_the_block_number(base):
+    rates = flatten(layerwise(0.5)(jax.random.key(0), base).rates)
+    assert rates["head/kernel"] == 1.0
+    assert rates["blocks/2/mlp/up/kernel"] == 0.5
+    assert rates["blocks/0/mlp/up/kernel"] == 0.125
+    assert rates["embed/tokens/embedding"] == 0.0625
+    deep = bert(vocabulary=4, width=4, depth=11, heads=1, hidden=4, positions=4)
+    plan = full(*deep.init(jax.random.key(0)))
+    rates = flatten(layerwise(0.5)(jax.random.key(0), plan).rates)
+    assert rates["blocks/10/mlp/up/kernel"] == 0.5
+    assert rates["blocks/2/mlp/up/kernel"] == 0.5**9
+
+
+def test_describe_counts(base):
+    plan = METHODS["lora on a frozen base"](jax.random.key(2), base)
+    text = describe(plan)
+    # 3 blocks x (query, value) x rank 2 x (16 + 16), and a head of 16 x 3 + 3.
+    assert f"trainable {3 * 2 * 2 * 32 + 51:,} of" in text
+    assert "lora:LoRA" in text
+    assert optax.tree.size(plan.params) >= 3 * 2 * 2 * 32 + 51
+
+
+def test_tied_leaves_stay_tied(batch):
+    tied = bert(
+        vocabulary=40,
+        width=16,
+        depth=1,
+        heads=2,
+        hidden=32,
+        positions=12,
+        over="vocabulary",
+        rate=0.0,
+        attention_rate=0.0,
+    )
+    params, _ = tied.init(jax.random.key(0))
+    dense = {"kernel": jnp.eye(16), "bias": jnp.zeros(16)}
+    norm = {"scale": jnp.ones(16), "bias": jnp.zeros(16)}
+    params["head"] = {"hidden": dense, "norm": norm, "bias": jnp.zeros(40)}
+
+    def loss(params):
+        out = tied.apply(params, {}, batch["inputs"])[0]
+        return out.logits[..., 39].sum()
+
+    # Token 39's row is moved as an output even where no input shows that token.
+    tokens = jnp.where(batch["inputs"]["tokens"] == 39, 0, batch["inputs"]["tokens"])
+    batch = {"inputs": {"tokens": tokens}}
+    grads = jax.grad(loss)(params)
+    table = grads["embed"]["tokens"]["embedding"]
+    assert np.abs(table[39]).max() > 0
+    assert np.abs(table[np.asarray(tokens).ravel()]).max() > 0
+    plan = freeze("embed/tokens/.*")(jax.random.key(0), full(params))
+    train, frozen = partition(plan.params, trainable(plan.rates))
+    moving = jax.grad(lambda t: loss(merge(t, frozen)))(train)
+    assert moving["embed"]["tokens"]["embedding"] is None
