@@ -50,22 +50,19 @@ def bootstrap(
     count = len(labels)
     if len(predictions) != count or not count:
         raise ValueError(f"{len(predictions)} predictions for {count} labels")
-    if not 0 < level < 1 or resamples < 1:
-        raise ValueError(
-            f"level {level} is not in (0, 1), or resamples {resamples} < 1"
-        )
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}, expected between 0 and 1")
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}, expected at least 1")
     rng = np.random.default_rng(seed)
-    if metric in MEANS:
-        values = MEANS[metric](predictions, labels)
-        draws = [
-            values[rng.integers(count, size=count)].mean() for _ in range(resamples)
-        ]
-    else:
-        draws = []
-        for _ in range(resamples):
-            rows = rng.integers(count, size=count)
-            draws.append(metric(_take(predictions, rows), _take(labels, rows)))
-    draws = np.asarray(draws, np.float64)
+    draws = np.empty(resamples)
+    values = MEANS[metric](predictions, labels) if metric in MEANS else None
+    for draw in range(resamples):
+        rows = rng.integers(count, size=count)
+        if values is None:
+            draws[draw] = metric(_take(predictions, rows), _take(labels, rows))
+        else:
+            draws[draw] = values[rows].mean()
     draws = draws[~np.isnan(draws)]
     if not len(draws):
         raise ValueError("the metric is NaN in every resample")

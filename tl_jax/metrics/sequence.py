@@ -70,7 +70,7 @@ def entity_f1(
 
 
 def normalise(answer: str) -> str:
-    """Lower case, no punctuation, no articles, single spaces (Rajpurkar et al., 2016)."""
+    """Lower case without punctuation or articles (Rajpurkar et al., 2016)."""
     kept = "".join(c for c in answer.lower() if c not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", kept).split())
 

@@ -92,9 +92,8 @@ def _sign_flip(
         return float((np.abs((2 * bits - 1) @ sizes) >= bound).mean())
     # n equal sizes with random signs sum to size (2 Binomial(n, 1/2) - n).
     total = np.zeros(resamples)
-    for size, count in zip(
-        *np.unique(sizes.round(12), return_counts=True), strict=True
-    ):
+    sizes, counts = np.unique(sizes.round(12), return_counts=True)
+    for size, count in zip(sizes, counts, strict=True):
         total += size * (2 * rng.binomial(count, 0.5, resamples) - count)
     return float((1 + (np.abs(total) >= bound).sum()) / (1 + resamples))
 
