@@ -1,0 +1,205 @@
+"""Strategies: from the data of a config to transforms, phases and optimisers."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from tl_jax import optim, transfer
+from tl_jax.tree import no_match
+from tl_jax.types import Transfer
+
+
+class Phase(NamedTuple):
+    """A part of a run under one plan."""
+
+    name: str
+    transfer: Transfer
+    steps: int
+    fit: str | None
+    """Name of an estimator that fits the head before any step."""
+    tx: Callable[[int], Any]
+    """(first step) -> optimiser."""
+
+
+class Strategy(NamedTuple):
+    """A way to reuse the pretrained model."""
+
+    name: str
+    title: str
+    note: str
+    pretrained: bool
+    phases: tuple[Phase, ...]
+    average: float | None
+    accumulate: int
+    clip: float | None
+
+
+FIELDS = {
+    "title": "",
+    "note": "",
+    "pretrained": True,
+    "plan": (),
+    "fit": "",
+    "steps": -1,
+    "rate": 0.0,
+    "average": 0.0,
+    "phases": {},
+    "trials": {},
+    "optimiser": "",
+    "schedule": "",
+}
+PHASE_FIELDS = ("plan", "fit", "steps", "rate", "optimiser", "schedule")
+FITS = ("linear_probe", "ridge")
+OPTIMISERS = ("adamw", "sgd", "lbfgs")
+
+
+def make_strategy(name: str, config: ConfigDict) -> Strategy:
+    """The strategy `config.strategies[name]`, checked field by field.
+
+    Raises with the field's path, what was found and the nearest valid name.
+    """
+    at = f"strategies.{name}"
+    known = config.strategies.keys()
+    if name not in known:
+        raise no_match("config.run: strategy", name, known)
+    own = dict(config.strategies[name])
+    for field in own:
+        if field not in FIELDS:
+            raise no_match(f"config.{at}: field", field, FIELDS)
+    own = FIELDS | own
+    parts = dict(own["phases"]) or {"train": {}}
+    phases = tuple(
+        _phase(f"{at}.phases.{part}", part, own, dict(parts[part]), config)
+        for part in sorted(parts)
+    )
+    optimiser = config.optimiser
+    return Strategy(
+        name,
+        own["title"] or name,
+        own["note"],
+        bool(own["pretrained"]),
+        phases,
+        own["average"] or None,
+        config.get("accumulate", 1),
+        optimiser.clip or None,
+    )
+
+
+def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Phase:
+    """One phase: its own fields, else the strategy's, else the config's."""
+    for field in part:
+        if field not in PHASE_FIELDS:
+            raise no_match(f"config.{at}: field", field, PHASE_FIELDS)
+    merged = {field: part.get(field, own[field]) for field in PHASE_FIELDS}
+    if merged["fit"] and merged["fit"] not in FITS:
+        raise no_match(f"config.{at}.fit", merged["fit"], FITS)
+    steps = merged["steps"] if merged["steps"] >= 0 else config.steps
+    if merged["fit"]:
+        steps = max(merged["steps"], 0)
+    if steps and merged["rate"] <= 0 and _optimiser_name(merged, config) != "lbfgs":
+        raise ValueError(
+            f"config.{at}: rate is {merged['rate']}, expected more than 0 "
+            f"for {steps} steps"
+        )
+    plan = make_transfer(merged["plan"], f"config.{at}.plan")
+    tx = make_optimiser(merged, steps, config)
+    return Phase(name, plan, steps, merged["fit"] or None, tx)
+
+
+def _optimiser_name(merged: Mapping[str, Any], config: ConfigDict) -> str:
+    return merged["optimiser"] or config.optimiser.name
+
+
+def make_optimiser(
+    merged: Mapping[str, Any], steps: int, config: ConfigDict
+) -> Callable[[int], Any]:
+    """The optimiser of a phase, as a function of its first step."""
+    settings = config.optimiser
+    name = _optimiser_name(merged, config)
+    if name not in OPTIMISERS:
+        raise no_match("config.optimiser.name", name, OPTIMISERS)
+    shape = merged["schedule"] or settings.schedule
+    warmup, end = settings.warmup, settings.end
+    curve = optim.schedule(shape, merged["rate"], max(steps, 1), warmup, end)
+
+    def make(first: int) -> Any:
+        def rate(step: Any) -> Any:
+            return curve(step - first)
+
+        if name == "sgd":
+            return optim.sgd(rate, settings.momentum or None)
+        if name == "lbfgs":
+            return optim.lbfgs()
+        return optim.adamw(
+            rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay
+        )
+
+    return make
+
+
+def make_transfer(plan: Any, at: str) -> Transfer:
+    """The chain of a list of `{"transform": name, argument: value, ...}`.
+
+    A name is one of `tl_jax.transfer`, or `package.module:function` for a method in a
+    file of its own. Raises with the place in the config and the nearest name.
+    """
+    made = []
+    for i, step in enumerate(plan):
+        step, where = dict(step), f"{at}[{i}]"
+        if "transform" not in step:
+            raise ValueError(
+                f"{where}: expected a `transform` among {', '.join(step) or 'nothing'}"
+            )
+        make = find_transform(step.pop("transform"), where)
+        known = inspect.signature(make).parameters
+        for argument in step:
+            if argument not in known:
+                raise no_match(f"{where}: {make.__name__}'s argument", argument, known)
+        missing = [
+            name
+            for name, p in known.items()
+            if p.default is p.empty and name not in step
+        ]
+        if missing:
+            raise ValueError(
+                f"{where}: {make.__name__} needs {', '.join(missing)}; "
+                f"found {', '.join(step) or 'nothing'}"
+            )
+        try:
+            made.append(make(**step))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}: {error}") from error
+    return transfer.chain(*made)
+
+
+def find_transform(name: str, at: str) -> Callable[..., Transfer]:
+    """A function that returns a `Transfer`, by name."""
+    if ":" in name:
+        module, _, function = name.partition(":")
+        try:
+            found = importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(
+                f"{at}: module {module!r} does not import: {error}"
+            ) from None
+        if not hasattr(found, function):
+            raise no_match(f"{at}: {module}'s transform", function, dir(found))
+        return getattr(found, function)
+    known = {
+        other: value
+        for other, value in vars(transfer).items()
+        if callable(value) and _returns_transfer(value)
+    }
+    if name not in known:
+        raise no_match(f"{at}: transform", name, known)
+    return known[name]
+
+
+def _returns_transfer(function: Callable) -> bool:
+    try:
+        return inspect.signature(function).return_annotation is Transfer
+    except (TypeError, ValueError):
+        return False
