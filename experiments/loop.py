@@ -1,5 +1,6 @@
 """The one train loop: chunks of steps, records, evaluations, checkpoints."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -68,7 +69,7 @@ def spans(first: int, last: int, every: Every) -> list[tuple[int, int]]:
     marks = {n for n in (every.log, every.evaluate, every.checkpoint, every.call) if n}
     cuts = {step for n in marks for step in range(n, last, n)} | {last}
     bounds = [first, *sorted(cut for cut in cuts if cut > first)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(itertools.pairwise(bounds))
 
 
 def train(

@@ -1,0 +1,1 @@
+"""Configs: data only. Each docstring gives its command and the expected result."""

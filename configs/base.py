@@ -1,0 +1,69 @@
+"""Every field that a config has, with its default. Other configs change a few.
+
+A field is changed on the command line by `--config.field=value`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The defaults: a BERT-like recipe without strategies."""
+    del arg
+    config = ConfigDict()
+    config.name = "study"
+    config.task = "classification"  # regression, multilabel, tokens, span
+    config.seeds = (0,)
+    config.run = ()  # names of strategies, in the order in which they run
+    config.reference = ""  # the strategy that others are compared with
+    config.strategies = ConfigDict()
+
+    config.model = ConfigDict()
+    config.model.spec = "minilm"  # an asset, a Hugging Face folder, a hub's id
+    config.model.features = ""  # mean, cls, pooler; empty: what the weights ask for
+    config.model.dtype = "float32"  # what products compute in; or bfloat16
+    config.model.remat = False  # recompute blocks in the backward pass
+    config.model.dropout = -1.0  # below 0: what the weights' own config says
+
+    config.data = ConfigDict()
+    config.data.source = "bbc"  # a name of the catalogue, a file, a folder, tfds:NAME
+    config.data.text = "text"  # columns of a file
+    config.data.label = "label"
+    config.data.length = 128  # tokens an example, at most
+    config.data.buckets = ()  # padded lengths; empty: powers of two up to `length`
+    config.data.per_class = 0  # training examples a class; 0: all
+    config.data.validation_per_class = 0  # beside `per_class`
+    config.data.validation = 0.1  # share of what is not test, if all are used
+    config.data.test = 0.2  # share, where the source has no test split
+    config.data.test_limit = 0  # test examples, at most; 0: all
+    config.data.split_seed = 0
+
+    config.steps = 0  # 0: as many as `epochs` take
+    config.epochs = 3.0
+    config.batch_size = 32
+    config.eval_batch_size = 64
+    config.accumulate = 1  # microbatches a step
+    config.smoothing = 0.0
+    config.class_weights = "none"  # or balanced
+
+    config.optimiser = ConfigDict()
+    config.optimiser.name = "adamw"  # sgd, lbfgs
+    config.optimiser.schedule = "linear"  # cosine, constant
+    config.optimiser.warmup = 0.1  # a share of the steps, or steps
+    config.optimiser.end = 0.0  # the rate that the schedule ends with
+    config.optimiser.weight_decay = 0.01
+    config.optimiser.b1 = 0.9
+    config.optimiser.b2 = 0.999
+    config.optimiser.momentum = 0.9  # of sgd
+    config.optimiser.clip = 1.0  # the gradient's norm, at most; 0: unbounded
+
+    config.every = ConfigDict()
+    config.every.call = 1  # steps in one compiled call
+    config.every.log = 10
+    config.every.evaluate = 0  # 0: ten times a run
+    config.every.checkpoint = 0  # 0: at each evaluation
+    config.select = "best"  # weights of the best evaluation, or of the last step
+    config.patience = 0  # evaluations without a better score before the end; 0: never
+    config.keep_optimiser = False  # keep what resumes training after the end, too
+    config.tensorboard = False
+    config.resamples = 1000  # of the bootstrap intervals
+    return config

@@ -1,0 +1,88 @@
+"""Evaluation: predictions on a split and what they score. Sees only `predict`."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.tasks import Task
+from tl_jax.metrics import bootstrap, confusion_matrix
+from tl_jax.types import Stream
+
+Predict = Callable[[Stream], Any]
+"""Stream -> logits on the device."""
+
+
+class Predicted(NamedTuple):
+    """Logits and labels of a split, in the order of its rows."""
+
+    index: np.ndarray
+    logits: np.ndarray
+    labels: np.ndarray | None
+
+
+def predict_all(predict: Predict, streams: Iterable[Stream]) -> Predicted:
+    """Run every batch, drop the padding, order by row.
+
+    Values over tokens are padded to the longest batch: labels by -100, logits by -1e9.
+    """
+    index, logits, labels = [], [], []
+    waiting = None
+    for stream in [*streams, None]:
+        device = None if stream is None else (stream, predict(stream))
+        if waiting is not None:
+            seen, found = waiting
+            real = np.asarray(seen["weight"]) > 0
+            index.append(np.asarray(seen["index"])[real])
+            logits.append(np.asarray(found)[real])
+            if seen.get("labels") is not None:
+                labels.append(np.asarray(seen["labels"])[real])
+        waiting = device
+    order = np.argsort(np.concatenate(index), kind="stable")
+    return Predicted(
+        np.concatenate(index)[order],
+        _join(logits, -1e9)[order],
+        _join(labels, -100)[order] if labels else None,
+    )
+
+
+def _join(parts: list[np.ndarray], fill: float) -> np.ndarray:
+    """Concatenate; a second axis of tokens may differ in length."""
+    longest = max((part.shape[1] for part in parts if part.ndim > 1), default=0)
+    padded = [
+        np.pad(
+            part,
+            [(0, 0), (0, longest - part.shape[1])] + [(0, 0)] * (part.ndim - 2),
+            constant_values=fill,
+        )
+        if part.ndim > 1
+        else part
+        for part in parts
+    ]
+    return np.concatenate(padded)
+
+
+def score(task: Task, found: Predicted) -> dict[str, float]:
+    """Every metric of the task."""
+    return {
+        name: float(metric(found.logits, found.labels))
+        for name, metric in task.metrics.items()
+    }
+
+
+def intervals(task: Task, found: Predicted, seed: int, resamples: int) -> dict:
+    """95 % bootstrap interval of every metric, by resampling examples."""
+    table = {}
+    for name, metric in task.metrics.items():
+        drawn = bootstrap(
+            metric, found.logits, found.labels, seed=seed, resamples=resamples
+        )
+        table[name] = [drawn.low, drawn.high]
+    return table
+
+
+def confusion(task: Task, found: Predicted, classes: int) -> list | None:
+    """Rows are labels, columns predictions; for one class an example."""
+    if task.name != "classification":
+        return None
+    return confusion_matrix(found.logits, found.labels, classes=classes).tolist()

@@ -1,0 +1,228 @@
+"""A problem made ready: weights, task, and the batches of every split."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.tasks import TASKS, Task, make_task
+from tl_jax import data, pretrained
+from tl_jax.data.loader import BUCKETS
+from tl_jax.tree import no_match
+from tl_jax.types import Pretrained, Stream
+
+KINDS = {
+    "classification": "classes",
+    "regression": "numbers",
+    "multilabel": "multi-label",
+    "tokens": "words",
+    "span": "spans",
+}
+"""Task -> what `data.task` must say of the labels."""
+OVER = {"tokens": "tokens", "span": "tokens"}
+
+
+class Problem(NamedTuple):
+    """What all strategies and seeds share."""
+
+    base: Pretrained
+    task: Task
+    outputs: int
+    """Width of the head."""
+    classes: tuple[str, ...]
+    examples: data.Examples
+    tokens: data.Tokens
+    config: ConfigDict
+    buckets: tuple[int, ...]
+
+    def training(self, rows: np.ndarray, seed: int) -> data.Loader:
+        """Endless shuffled batches of some rows."""
+        return data.loader(
+            self.tokens.columns,
+            self.labels,
+            rows,
+            self.config.batch_size,
+            seed,
+            buckets=self.buckets,
+        )
+
+    def streams(self, rows: np.ndarray) -> Iterator[Stream]:
+        """Each of the rows once, short ones first, padding at weight 0."""
+        return data.evaluation(
+            self.tokens.columns,
+            self.labels,
+            rows,
+            self.config.eval_batch_size,
+            buckets=self.buckets,
+        )
+
+    @property
+    def labels(self) -> Any:
+        """Labels that go with the token columns."""
+        return (
+            self.examples.labels if self.tokens.labels is None else self.tokens.labels
+        )
+
+
+def cache_folder() -> Path:
+    """Where tokens, assets and compiled programs are kept between runs."""
+    return Path(os.environ.get("TL_JAX_CACHE", "~/.cache/tl_jax")).expanduser()
+
+
+def read_examples(config: ConfigDict) -> data.Examples:
+    """The examples that `config.data.source` names, with labels that fit the task.
+
+    A name of the catalogue, `tfds:NAME`, a .csv/.tsv/.jsonl file, or a folder with
+    one sub-folder of texts a class.
+    """
+    if config.task not in TASKS:
+        raise no_match("config.task", config.task, TASKS)
+    source, at = config.data.source, "config.data.source"
+    path = Path(source).expanduser()
+    if source.startswith("tfds:"):
+        examples = data.from_tfds(source[5:], label=config.data.label)
+    elif path.is_dir():
+        examples = data.from_folder(path)
+    elif path.is_file():
+        examples = _from_file(path, config)
+    elif source in data.catalogue():
+        examples = data.load(source)
+    elif path.suffix or source.startswith((".", "/", "~")):
+        raise FileNotFoundError(f"{at}: there is no file or folder {source!r}")
+    else:
+        raise no_match(at, source, data.catalogue())
+    found, wanted = data.task(examples), KINDS[config.task]
+    if found != wanted:
+        raise ValueError(
+            f"{at}: {source!r} has labels of kind {found!r}; task {config.task!r} "
+            f"needs {wanted!r}"
+        )
+    return examples
+
+
+def _from_file(path: Path, config: ConfigDict) -> data.Examples:
+    if config.task == "tokens":
+        return data.from_tagged(path, labels=config.data.label)
+    if config.task == "span":
+        return data.from_questions(path)
+    return data.from_table(path, text=config.data.text, label=config.data.label)
+
+
+def load_base(config: ConfigDict) -> Pretrained:
+    """The pretrained model in the form that the task needs, its own head left out."""
+    model = config.model
+    dtypes = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+    if model.dtype not in dtypes:
+        raise no_match("config.model.dtype", model.dtype, dtypes)
+    options: dict[str, Any] = {"over": OVER.get(config.task, "sequence")}
+    if model.features:
+        options["features"] = model.features
+    if model.dropout >= 0:
+        names = ("rate", "attention_rate", "head_rate")
+        options |= dict.fromkeys(names, model.dropout)
+    return pretrained.load(
+        model.spec, head="drop", dtype=dtypes[model.dtype], remat=model.remat, **options
+    )
+
+
+def make_problem(config: ConfigDict) -> Problem:
+    """Read, check, load and tokenise everything that the config names."""
+    examples = read_examples(config)
+    base = load_base(config)
+    if base.tokenizer is None:
+        raise ValueError(f"config.model.spec: {config.model.spec!r} has no tokenizer")
+    length = config.data.length
+    if not 8 <= length <= base.tokenizer.length:
+        raise ValueError(
+            f"config.data.length is {length}, expected 8 to {base.tokenizer.length}, "
+            f"the most that {config.model.spec!r} takes"
+        )
+    buckets = tuple(config.data.buckets) or buckets_up_to(length)
+    tokens = encode(examples, base, config)
+    task = make_task(
+        config.task,
+        examples.classes,
+        smoothing=config.smoothing,
+        class_weights=config.class_weights,
+        labels=examples.labels,
+    )
+    outputs = task.outputs(len(examples.classes))
+    return Problem(
+        base, task, outputs, examples.classes, examples, tokens, config, buckets
+    )
+
+
+def buckets_up_to(length: int) -> tuple[int, ...]:
+    """The default lengths below `length`, and `length` itself."""
+    return (*(size for size in BUCKETS if size < length), length)
+
+
+def encode(examples: data.Examples, base: Pretrained, config: ConfigDict) -> Any:
+    """Token columns of the examples, kept on disk between runs."""
+    encoder, inputs = base.tokenizer.encoder, examples.inputs
+    shared = {"length": config.data.length, "cache": cache_folder() / "tokens"}
+    if config.task == "tokens":
+        return data.tokenise_words(encoder, inputs["tokens"], examples.labels, **shared)
+    if config.task == "span":
+        texts = inputs["question"], inputs["context"]
+        return data.tokenise_spans(encoder, *texts, examples.labels, **shared)
+    return data.tokenise(encoder, column(examples, config.data.text), **shared)
+
+
+def column(examples: data.Examples, name: str) -> list[str]:
+    """The text column, the only one where there is just one."""
+    texts = {k: v for k, v in examples.inputs.items() if isinstance(v, list)}
+    if name in texts:
+        return texts[name]
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    raise no_match(f"config.data.text: {examples.name}'s column", name, texts)
+
+
+def split(examples: data.Examples, config: ConfigDict, seed: int) -> data.Splits:
+    """Disjoint rows of train, validation and test; equal texts are on one side.
+
+    The test rows depend on `data.split_seed` alone, so that runs of all seeds are
+    compared on the same ones; few-label subsets are drawn anew for each seed.
+    """
+    own, wanted = config.data, KINDS[config.task]
+    count = data.size(examples)
+    labels = np.zeros(count, int)
+    if wanted == "classes":
+        labels = np.asarray(examples.labels)
+    names = examples.classes if wanted == "classes" else ()
+    texts = next((v for v in examples.inputs.values() if isinstance(v[0], str)), None)
+    groups = np.arange(count) if texts is None else data.groups_of(texts)
+    pool, test = _held_out(examples, own, labels, groups, names)
+    if own.test_limit:
+        drawn = np.random.default_rng(own.split_seed).permutation(test)
+        test = np.sort(drawn[: own.test_limit])
+    if own.per_class:
+        few = {"rows": pool, "groups": groups, "classes": names}
+        k_val = own.validation_per_class
+        parts = data.few(labels, own.per_class, k_val, seed, **few)
+    elif "validation" in examples.splits:
+        parts = {"train": pool, "validation": examples.splits["validation"]}
+    else:
+        shares = {"train": 1 - own.validation, "validation": own.validation}
+        inside = {"groups": groups[pool], "classes": names}
+        found = data.stratified(labels[pool], shares, own.split_seed, **inside)
+        parts = {name: pool[rows] for name, rows in found.items()}
+    return data.disjoint(parts | {"test": test}, count)
+
+
+def _held_out(examples, own, labels, groups, names) -> tuple[np.ndarray, np.ndarray]:
+    """(the rest, test): the source's own test split, or a stratified share."""
+    if "test" in examples.splits:
+        test = examples.splits["test"]
+        rest = np.setdiff1d(np.arange(len(labels)), test)
+        return examples.splits.get("train", rest), test
+    shares = {"rest": 1 - own.test, "test": own.test}
+    parts = data.stratified(
+        labels, shares, own.split_seed, groups=groups, classes=names
+    )
+    return parts["rest"], parts["test"]

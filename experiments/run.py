@@ -1,0 +1,286 @@
+"""One run: a strategy and a seed, through its phases, resumable at any moment."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments import evaluate, loop, store
+from experiments.fits import fit_head
+from experiments.problem import Problem
+from experiments.programs import Programs, predicting, training
+from experiments.progress import Progress
+from experiments.records import Records, Sinks, TensorBoard
+from experiments.strategies import Phase, Strategy
+from tl_jax import checkpoint, data
+from tl_jax.algorithms import current, replan, supervised
+from tl_jax.transfer import describe, full, new_head, totals
+from tl_jax.tree import stable_key
+from tl_jax.types import Algorithm, Frozen, Key, Plan, Player, State
+
+PLAYER = "model"
+
+
+class Part(NamedTuple):
+    """A phase made ready: what compiles for it and who plays."""
+
+    algorithm: Algorithm
+    step: Programs
+    predict: Programs
+
+
+class Job(NamedTuple):
+    """What one run needs; `parts` is shared by the seeds of a strategy."""
+
+    problem: Problem
+    strategy: Strategy
+    seed: int
+    rows: data.Splits
+    folder: Path
+    config: ConfigDict
+    parts: dict[tuple[int, int], Part]
+    stop: Any
+    """() -> True once the process was asked to end."""
+
+
+class Position(NamedTuple):
+    """Where a run is: what its checkpoints say beside the arrays."""
+
+    phase: int = 0
+    starts: tuple[int, ...] = ()
+    """First step of each phase so far."""
+    known: loop.Progressed = loop.Progressed()
+    step: int = 0
+
+
+def first_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
+    """All weights moving, pretrained or fresh, with a new head."""
+    base = problem.base
+    if strategy.pretrained:
+        params, stats = base.params, base.stats
+    else:
+        params, stats = base.model.init(stable_key(key, "scratch"))
+    return new_head(problem.outputs, base.model.width)(key, full(params, stats))
+
+
+def base_params(problem: Problem, strategy: Strategy) -> dict:
+    """What a checkpoint need not hold: the pretrained weights."""
+    return problem.base.params if strategy.pretrained else {}
+
+
+def execute(job: Job) -> dict[str, Any]:
+    """Run to the end, from the newest checkpoint if there is one, and write results.
+
+    Raises `loop.NotFinite`, naming the last good checkpoint, or `loop.Stopped`.
+    """
+    began = time.perf_counter()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    best_of = 1 if job.config.select == "best" else 0
+    saved = checkpoint.open(job.folder / "checkpoints", keep_last=2, keep_best=best_of)
+    try:
+        with _sinks(job, saved) as sinks:
+            state, frozen, player, part, at = _phases(job, saved, sinks)
+            saved.wait()
+            if job.config.select == "best" and saved.best() is not None:
+                state, frozen = store.restore(saved, saved.best(), state, frozen)[:2]
+            result = _finish(job, state, frozen, player, part, at, began)
+    except loop.NotFinite as error:
+        saved.wait()
+        last = saved.latest()
+        where = "there is no checkpoint yet" if last is None else f"step {last}"
+        raise loop.NotFinite(
+            f"{job.folder}: {error}; last good checkpoint: {where}"
+        ) from None
+    finally:
+        saved.close()
+    store.finish(job.folder, result, keep=job.config.keep_optimiser)
+    return result
+
+
+def _phases(job: Job, saved: Any, sinks: tuple) -> tuple:
+    """Every phase in turn: (state, frozen, player, part, position) at the end."""
+    key = jax.random.key(job.seed)
+    plan = first_plan(job.problem, job.strategy, key)
+    found = store.position(saved, Position, loop.Progressed)
+    at = found or Position()
+    state = frozen = player = part = None
+    for number, phase in enumerate(job.strategy.phases):
+        behind = found is not None and number < found.phase
+        here = found is not None and number == found.phase
+        if state is not None:
+            plan = current(player, PLAYER, state, frozen).plan
+        plan = phase.transfer(stable_key(key, phase.name), plan)
+        if phase.fit and not (behind or here):
+            plan = fit_head(phase.fit, job.problem, plan, job.rows)
+        if len(at.starts) <= number:
+            at = Position(number, (*at.starts, at.step), loop.Progressed(), at.step)
+        first = at.starts[number]
+        player = Player(job.problem.base.model, plan, phase.tx(first))
+        part = _part(job, number, first, {PLAYER: player})
+        if state is None:
+            state, frozen = part.algorithm.init(key, {PLAYER: player})
+        else:
+            state, frozen = replan(part.algorithm, key, {PLAYER: player}, state)
+        if number == 0 or not behind:
+            (job.folder / "plan.txt").write_text(describe(plan) + "\n")
+        if here:
+            state, frozen, _ = store.restore(saved, None, state, frozen)
+        if not behind and phase.steps:
+            state, at = _train(job, saved, sinks, part, state, frozen, key, at, phase)
+    return state, frozen, player, part, at
+
+
+def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part:
+    """The phase's algorithm and programs, made once for all seeds."""
+    if (number, first) not in job.parts:
+        task, strategy = job.problem.task, job.strategy
+        algorithm = supervised(
+            players,
+            task.loss,
+            weigh=task.weigh,
+            accumulate=strategy.accumulate,
+            clip=strategy.clip,
+            average=strategy.average,
+        )
+        programs = training(algorithm), predicting(algorithm)
+        job.parts[number, first] = Part(algorithm, *programs)
+    return job.parts[number, first]
+
+
+def _train(
+    job: Job,
+    saved: Any,
+    sinks: tuple,
+    part: Part,
+    state: State,
+    frozen: Frozen,
+    key: Key,
+    at: Position,
+    phase: Phase,
+) -> tuple[State, Position]:
+    """The steps of one phase, from wherever the state is."""
+    problem, config = job.problem, job.config
+    loader = problem.training(job.rows["train"], job.seed)
+    records, timings = sinks
+    last = at.starts[at.phase] + phase.steps
+    final = at.phase == len(job.strategy.phases) - 1
+    base = base_params(problem, job.strategy)
+    sign = 1.0 if problem.task.mode == "max" else -1.0
+    headline = next(iter(problem.task.metrics))
+
+    def save(step: int, state: State, frozen: Frozen, known: Any, score: Any) -> None:
+        place = at._replace(known=known, step=step)
+        ranked = score if final else None
+        store.save(saved, place, state, frozen, base, ranked, config, problem, key)
+
+    def scores(state: State, frozen: Frozen) -> dict[str, float]:
+        return evaluate.score(
+            problem.task, predicted(job, part, state, frozen, "validation")
+        )
+
+    title = f"{job.strategy.name} seed {job.seed}"
+    title += f" {phase.name}" if len(job.strategy.phases) > 1 else ""
+    progress = Progress(title, phase.steps, int(state.step) - at.starts[at.phase])
+    hooks = loop.Hooks(
+        batches=lambda step, count: {"train": loader.chunk(step, count)},
+        evaluate=scores,
+        score=lambda found: sign * found[headline],
+        save=save,
+        records=records,
+        timings=timings,
+        progress=progress,
+        stop=job.stop,
+    )
+    every = loop.Every(**config.every)
+    every = every._replace(evaluate=every.evaluate or max(phase.steps // 10, 1))
+    every = every._replace(checkpoint=every.checkpoint or every.evaluate)
+    try:
+        done = bool(config.patience) and at.known.bad >= config.patience
+        span = (int(state.step), int(state.step) if done else last)
+        state, known = loop.train(
+            part.step,
+            state,
+            frozen,
+            key,
+            span=span,
+            every=every,
+            hooks=hooks,
+            patience=config.patience,
+            known=at.known,
+        )
+    finally:
+        progress.close()
+    return state, at._replace(known=known, step=int(state.step))
+
+
+def predicted(
+    job: Job, part: Part, state: State, frozen: Frozen, split: str
+) -> evaluate.Predicted:
+    """Logits of a split under the present weights."""
+
+    def predict(stream: Any) -> Any:
+        inputs = jax.device_put({"query": {"inputs": stream["inputs"]}})
+        return part.predict(state, frozen, inputs)
+
+    return evaluate.predict_all(predict, job.problem.streams(job.rows[split]))
+
+
+def _finish(
+    job: Job,
+    state: State,
+    frozen: Frozen,
+    player: Player,
+    part: Part,
+    at: Position,
+    began: float,
+) -> dict[str, Any]:
+    """Score the test split, write weights and predictions; the result's fields."""
+    problem, task, config = job.problem, job.problem.task, job.config
+    found = predicted(job, part, state, frozen, "test")
+    choice = predicted(job, part, state, frozen, "validation")
+    scores = evaluate.score(task, found)
+    step = int(state.step)
+    averaged = "average" in state.memory
+    moving = {PLAYER: state.memory["average"]} if averaged else state.train
+    plan = current(player, PLAYER, state._replace(train=moving), frozen).plan
+    store.save_model(job.folder, plan, base_params(problem, job.strategy), problem)
+    store.save_predictions(job.folder, found, task.decide(found.logits))
+    trainable, total = totals(plan)
+    ends = evaluate.intervals(task, found, job.seed, config.resamples)
+    programs = [p for key, p in job.parts.items()]
+    return {
+        "strategy": job.strategy.name,
+        "seed": job.seed,
+        "steps": at.step,
+        "best_step": step,
+        "test": scores | {"intervals": ends},
+        "validation": evaluate.score(task, choice),
+        "trainable": trainable,
+        "total": total,
+        "seconds": time.perf_counter() - began,
+        "compile_seconds": sum(p.step.seconds + p.predict.seconds for p in programs),
+        "peak_memory_mb": max(max(p.step.bytes, p.predict.bytes) for p in programs)
+        / 1e6,
+        "programs": sum(len(p.step) + len(p.predict) for p in programs),
+        "confusion": evaluate.confusion(task, found, len(problem.classes)),
+        "starts": list(at.starts),
+    }
+
+
+@contextmanager
+def _sinks(job: Job, saved: Any) -> Iterator[tuple[Sinks, Records]]:
+    """Records and timings, cut back to the newest checkpoint."""
+    last = saved.latest()
+    resume = -1 if last is None else last
+    with ExitStack() as opened:
+        records = Records(job.folder / "records.jsonl", resume_step=resume)
+        both = [opened.enter_context(closing(records))]
+        if job.config.tensorboard:
+            events = TensorBoard(job.folder / "tensorboard", resume_step=resume)
+            both.append(opened.enter_context(closing(events)))
+        timings = Records(job.folder / "timings.jsonl", resume_step=resume)
+        yield Sinks(*both), opened.enter_context(closing(timings))
