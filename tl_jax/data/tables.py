@@ -100,16 +100,20 @@ def _json_rows(path: Path, file: Any) -> Iterator[dict[str, Any]]:
 
 def _delimited(path: Path, file: Any, delimiter: str) -> Iterator[dict[str, Any]]:
     reader = csv.reader(file, delimiter=delimiter)
-    header = next(reader, [])
-    for row in reader:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise ValueError(
-                f"{path}, line {reader.line_num}: {len(row)} fields, "
-                f"but the header has {len(header)}"
-            )
-        yield dict(zip(header, row, strict=True))
+    before = csv.field_size_limit(2**31 - 1)  # a document may be long
+    try:
+        header = next(reader, [])
+        for row in filter(None, reader):
+            if len(row) != len(header):
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: {len(row)} fields, "
+                    f"but the header has {len(header)}"
+                )
+            yield dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+    finally:
+        csv.field_size_limit(before)
 
 
 def _number(path: Path, row: int, value: Any) -> float:
