@@ -50,8 +50,8 @@ def load(
     """
     folder = resolve(spec, revision)
     config = files.read_config(folder)
-    if options.get("features") is None:
-        options["features"] = _sentence_pooling(folder)
+    if options.get("features") is None and (pooling := _sentence_pooling(folder)):
+        options["features"] = pooling
     recipe = recipe_of(config, head=head, dtype=dtype, remat=remat, **options)
     tensors = files.scan(folder)
     where = f"{spec} ({recipe.architecture})"
