@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from tl_jax import tree
 from tl_jax.models.bert import Features, Head, bert
 from tl_jax.pretrained.family import (
+    DROPPED,
+    POOLER_UNUSED,
+    Reader,
     Recipe,
     Unsupported,
     architecture_of,
@@ -45,7 +48,6 @@ SUPPORTED = {
 }
 BUFFERS = r"embeddings\.(position_ids|token_type_ids)"
 NEXT_SENTENCE = r"cls\.seq_relationship\.(weight|bias)"
-DROPPED = "head dropped"
 
 
 def recipe(
@@ -70,12 +72,12 @@ def recipe(
     """
     family = FAMILIES[config["model_type"]]
     refuse(config, SUPPORTED)
-    architecture, table = _architecture(config, family, head)
+    named, table = _architecture(config, family, head)
     kept = table is not None and head == "keep"
-    features = _features(features, family, architecture, table, kept)
+    features = _features(features, family, named, table, kept)
     if kept and over not in (None, table.over):
         raise ValueError(
-            f"over={over!r}, but the head of {architecture} reads {table.over!r}; "
+            f"over={over!r}, but the head of {named} reads {table.over!r}; "
             f"drop it with head='drop'"
         )
     over = table.over if kept else _one_of("over", over or "sequence", get_args(Head))
@@ -90,9 +92,28 @@ def recipe(
         _layout(config, family, table if kept else None, settings, features, head),
         _leaves(model, table if kept else None, settings, config),
         options | rates | {"dtype": jnp.dtype(dtype).name},
-        architecture if kept else f"{family.classes}Model",
+        named if kept else f"{family.classes}Model",
         settings["positions"] - 1 - settings.get("padding_index", -1),
+        not kept,
     )
+
+
+def architecture(
+    config: Mapping[str, Any], options: Mapping[str, Any], has_head: bool
+) -> str:
+    """The name of a tree to be saved: the config's own where its head's kind stays."""
+    family, over = FAMILIES[config["model_type"]], options["over"]
+    if not has_head:
+        return f"{family.classes}Model"
+    named, table = _architecture(config, family, "drop")
+    if table is not None and table.over == over:
+        return named
+    usual = {
+        "sequence": "ForSequenceClassification",
+        "tokens": "ForTokenClassification",
+        "vocabulary": "ForMaskedLM",
+    }
+    return family.classes + usual[over]
 
 
 def _architecture(
@@ -114,7 +135,7 @@ def _architecture(
 def _features(
     features: Features | None,
     family: Family,
-    architecture: str,
+    named: str,
     table: HeadTable | None,
     kept: bool,
 ) -> Features:
@@ -124,11 +145,11 @@ def _features(
     _one_of("features", features, get_args(Features))
     if kept and table.over == "sequence" and features != default:
         raise ValueError(
-            f"features={features!r}, but the head of {architecture} reads "
+            f"features={features!r}, but the head of {named} reads "
             f"{default!r}; drop it with head='drop'"
         )
     if features == "pooler" and not family.pooler:
-        raise ValueError(f"{architecture} has no pooler; features: 'mean' or 'cls'")
+        raise ValueError(f"{named} has no pooler; features: 'mean' or 'cls'")
     return features
 
 
@@ -184,7 +205,7 @@ def _layout(
     if features == "pooler":
         rows += POOLER
     else:
-        omit[r"pooler\.dense\.(weight|bias)"] = f"unused: features are {features!r}"
+        omit[r"pooler\.dense\.(weight|bias)"] = POOLER_UNUSED
     heads = family.heads.values()
     modules = [name.theirs for t in heads for name in expand(t.rows)]
     modules += [name for t in heads for name in t.tied]
@@ -228,3 +249,7 @@ def _leaves(
         "head/bias": (classes,),
     }
     return leaves | {n.ours: shapes[n.ours] for n in expand(table.rows)}
+
+
+READERS: Mapping[str, Reader] = dict.fromkeys(FAMILIES, Reader(recipe, architecture))
+"""`model_type` -> reader."""

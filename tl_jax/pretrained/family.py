@@ -20,10 +20,21 @@ class Recipe(NamedTuple):
     architecture: str
     positions: int
     """The longest input, in tokens."""
+    bare: bool
+    """True for a body without a head, whose names take no prefix."""
 
 
-Reader = Callable[..., Recipe]
-"""`(config, **options) -> Recipe`."""
+class Reader(NamedTuple):
+    """How a family reads a config, and what it calls a tree."""
+
+    recipe: Callable[..., Recipe]
+    """`(config, **options) -> Recipe`."""
+    architecture: Callable[[Mapping[str, Any], Mapping[str, Any], bool], str]
+    """`(config, options, has_head) -> name` of the tree that is to be saved."""
+
+
+DROPPED = "head dropped"
+POOLER_UNUSED = "pooler unused"
 
 
 class Unsupported(ValueError):

@@ -15,12 +15,11 @@ from tl_jax import tree
 from tl_jax.pretrained import bert, files
 from tl_jax.pretrained.family import Reader, Recipe, Unsupported
 from tl_jax.pretrained.names import Fit, Misfit, fit
-from tl_jax.pretrained.names_bert import FAMILIES
 from tl_jax.pretrained.spec import resolve
 from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.types import Pretrained
 
-READERS: Mapping[str, Reader] = dict.fromkeys(FAMILIES, bert.recipe)
+READERS: Mapping[str, Reader] = bert.READERS
 """The config's `model_type` -> what reads it."""
 log = logging.getLogger(__name__)
 
@@ -75,17 +74,28 @@ def load(
 
 def recipe_of(config: Mapping[str, Any], **options: Any) -> Recipe:
     """The recipe of a config; raises for an unknown `model_type` or option."""
-    kind = config.get("model_type")
-    if kind not in READERS:
-        hint = files.did_you_mean(str(kind), READERS)
-        raise Unsupported(f"config.json: model_type is {kind!r}; {hint}")
-    reader = READERS[kind]
+    kind, reader = config.get("model_type"), _reader(config).recipe
     known = [name for name in inspect.signature(reader).parameters if name != "config"]
     for name in options:
         if name not in known:
             hint = files.did_you_mean(name, known)
             raise ValueError(f"{kind} has no option {name!r}; {hint}")
     return reader(config, **options)
+
+
+def architecture_for(
+    config: Mapping[str, Any], options: Mapping[str, Any], has_head: bool
+) -> str:
+    """The architecture's name of a tree that is to be saved."""
+    return _reader(config).architecture(config, options, has_head)
+
+
+def _reader(config: Mapping[str, Any]) -> Reader:
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in READERS:
+        hint = files.did_you_mean(str(kind), READERS)
+        raise Unsupported(f"config.json: model_type is {kind!r}; {hint}")
+    return READERS[kind]
 
 
 def _fill(
