@@ -1,7 +1,6 @@
 """A study's workdir as values: what ran, what is missing, and the figures of merit."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,8 +68,11 @@ class Row(NamedTuple):
     seconds: float | None
     compile_seconds: float | None
     memory: float | None
-    ratio: float | None
-    verdict: paired.Verdict | None
+    ratio: float | None = None
+    """Against the reference; above 1 helps, whichever way the metric points."""
+    gain: float | None = None
+    """Mean difference to the reference, of the seeds that both have."""
+    comparison: paired.Comparison | None = None
 
 
 class Summary(NamedTuple):
@@ -298,14 +300,10 @@ def _row(study: Study, name: str, metrics: tuple[str, ...]) -> Row:
         seconds=mean("seconds"),
         compile_seconds=mean("compile_seconds"),
         memory=mean("peak_memory_mb"),
-        ratio=None,
-        verdict=None,
     )
 
 
-def _against(
-    study: Study, row: Row, reference: str, metric: str, higher: bool
-) -> Row:
+def _against(study: Study, row: Row, reference: str, metric: str, higher: bool) -> Row:
     """The row with its ratio and verdict: same seeds, same test rows."""
     both = [
         (a, b)
@@ -316,8 +314,9 @@ def _against(
         return row
     ours = [a.result["test"][metric] for a, _ in both]
     theirs = [b.result["test"][metric] for _, b in both]
-    ratio = paired.ratio(ours, theirs)
     task = study.info.get("task", "classification")
-    pairs = [(a.path, b.path) for a, b in both]
-    verdict = paired.verdict(task, pairs)
-    return row._replace(ratio=ratio if math.isfinite(ratio) else None, verdict=verdict)
+    return row._replace(
+        ratio=paired.ratio(ours, theirs, higher),
+        gain=float(np.mean(ours) - np.mean(theirs)),
+        comparison=paired.compare(task, [(a.path, b.path) for a, b in both]),
+    )
