@@ -1,0 +1,1 @@
+"""The layer that reads configs: builds studies, runs them, reports them."""

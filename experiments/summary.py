@@ -1,0 +1,322 @@
+"""A study's workdir as values: what ran, what is missing, and the figures of merit."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import paired, records
+from tl_jax.tree import nearest
+
+STUDY = "study.json"
+RESULT = "result.json"
+_LOWER_IS_BETTER = (
+    *("loss", "error", "rmse", "mse", "mae", "nll", "perplexity", "ece", "brier"),
+    *("cross_entropy", "log_loss", "distance"),
+)
+
+
+class StudyError(ValueError):
+    """A workdir that can't be read as a study."""
+
+
+class Run(NamedTuple):
+    """One strategy with one seed; `result` is None until it has ended."""
+
+    strategy: str
+    seed: int
+    path: Path
+    result: dict[str, Any] | None
+    records: list[dict[str, Any]]
+    plan: str | None
+
+
+class Study(NamedTuple):
+    """A workdir: `study.json` and the runs it asks for, by strategy."""
+
+    root: Path
+    info: dict[str, Any]
+    runs: dict[str, list[Run]]
+    missing: list[str]
+    """What is not there yet, a sentence each."""
+
+
+class Score(NamedTuple):
+    """One figure of one strategy over its seeds; `sd` is None for a single seed."""
+
+    values: tuple[float, ...]
+    mean: float
+    sd: float | None
+
+
+class Row(NamedTuple):
+    """One strategy's line of the table; None where nothing is known."""
+
+    name: str
+    title: str
+    note: str
+    done: int
+    expected: int
+    scores: dict[str, Score]
+    validation: dict[str, Score]
+    interval: tuple[float, float] | None
+    """Of the headline metric: the seeds' intervals over test rows, averaged."""
+    trainable: int | None
+    total: int | None
+    seconds: float | None
+    compile_seconds: float | None
+    memory: float | None
+    ratio: float | None = None
+    """Against the reference; above 1 helps, whichever way the metric points."""
+    gain: float | None = None
+    """Mean difference to the reference, of the seeds that both have."""
+    comparison: paired.Comparison | None = None
+
+
+class Summary(NamedTuple):
+    """All that tables, figures and pages show."""
+
+    study: Study
+    metric: str
+    metrics: tuple[str, ...]
+    """Columns: the headline metric first."""
+    higher_is_better: bool
+    rows: tuple[Row, ...]
+    reference: Row | None
+
+    @property
+    def partial(self) -> bool:
+        """True if a run that `study.json` asks for has not ended."""
+        return any(row.done < row.expected for row in self.rows)
+
+    @property
+    def best(self) -> Row | None:
+        """The finished row with the best mean of the headline metric."""
+        return best(self.rows, self.metric, self.higher_is_better)
+
+
+def best(
+    rows: Iterable[Row], metric: str, higher: bool, split: str = "scores"
+) -> Row | None:
+    """The row with the best mean `metric` in `split`; the first of equals."""
+    known = [row for row in rows if metric in getattr(row, split)]
+    sign = 1 if higher else -1
+    return max(
+        known, key=lambda row: sign * getattr(row, split)[metric].mean, default=None
+    )
+
+
+def load(workdir: str | Path) -> Study:
+    """Read a study's workdir, finished or not.
+
+    Raises StudyError that says what was found and what was expected.
+    """
+    root = Path(workdir)
+    info = _info(root)
+    runs, missing = {}, []
+    for name in info["strategies"]:
+        runs[name] = [_run(root, name, seed) for seed in info["seeds"]]
+        for run in runs[name]:
+            missing += _missing(root, run)
+    return Study(root, info, runs, missing)
+
+
+def summarise(study: Study) -> Summary:
+    """Means, deviations, ratios and verdicts, in the order of `study.json`."""
+    info = study.info
+    metric = info["metric"]
+    metrics = _metrics(study)
+    higher = bool(info.get("higher_is_better", higher_is_better(metric)))
+    reference = info.get("reference")
+    rows = []
+    for name in study.runs:
+        row = _row(study, name, metrics)
+        if reference is not None and name != reference:
+            row = _against(study, row, reference, metric, higher)
+        rows.append(row)
+    base = next((row for row in rows if row.name == reference), None)
+    return Summary(study, metric, metrics, higher, tuple(rows), base)
+
+
+def higher_is_better(metric: str) -> bool:
+    """False for names of errors and losses: `rmse`, `word_error`, `loss`."""
+    last = metric.lower().rsplit("/", 1)[-1]
+    return not any(last == low or last.endswith(f"_{low}") for low in _LOWER_IS_BETTER)
+
+
+def score(values: Iterable[float]) -> Score:
+    """Mean and sample deviation over seeds."""
+    values = tuple(float(v) for v in values)
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Score(values, float(np.mean(values)), sd)
+
+
+def _info(root: Path) -> dict[str, Any]:
+    """`study.json`, checked."""
+    if not root.is_dir():
+        what = "is no directory" if root.exists() else "does not exist"
+        beside = sorted(p.name for p in root.parent.glob("*") if p.is_dir())
+        near = nearest(root.name, beside) if root.parent.is_dir() else []
+        hint = f"; beside it: {', '.join(near)}" if near else ""
+        raise StudyError(f"{root} {what}; expected the workdir of a study{hint}")
+    path = root / STUDY
+    if not path.is_file():
+        inside = sorted(p.name for p in root.iterdir())
+        found = ", ".join(inside[:12]) + (", ..." if len(inside) > 12 else "")
+        below = sorted(str(p.parent) for p in root.glob(f"*/{STUDY}"))
+        hint = f"; perhaps you mean {' or '.join(below[:3])}" if below else ""
+        raise StudyError(
+            f"{root} has no {STUDY}, which a study writes when it starts; "
+            f"it holds: {found or 'nothing'}{hint}"
+        )
+    info = _json(path)
+    kinds = {"metric": str, "strategies": dict, "seeds": list}
+    for key, kind in kinds.items():
+        if not isinstance(info.get(key), kind) or not info[key]:
+            raise StudyError(
+                f"{path}: {key!r} should be a {kind.__name__} that is not empty, "
+                f"found {info.get(key)!r}; keys: {', '.join(sorted(info))}"
+            )
+    for name in info["strategies"]:
+        if Path(name).name != name or name in (".", ".."):
+            raise StudyError(f"{path}: strategy {name!r} can't be a directory's name")
+    for seed in info["seeds"]:
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise StudyError(f"{path}: seeds should be integers, found {seed!r}")
+    reference = info.get("reference")
+    if reference is not None and reference not in info["strategies"]:
+        near = ", ".join(nearest(str(reference), info["strategies"]))
+        raise StudyError(
+            f"{path}: reference {reference!r} is no strategy; nearest: {near}"
+        )
+    return info
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise StudyError(f"{path}: expected an object, found {type(value).__name__}")
+    return value
+
+
+def _run(root: Path, strategy: str, seed: int) -> Run:
+    path = root / strategy / str(seed)
+    result, lines, plan = path / RESULT, path / "records.jsonl", path / "plan.txt"
+    return Run(
+        strategy,
+        seed,
+        path,
+        _json(result) if result.is_file() else None,
+        records.read(lines) if lines.is_file() else [],
+        plan.read_text(encoding="utf-8") if plan.is_file() else None,
+    )
+
+
+def _missing(root: Path, run: Run) -> list[str]:
+    """What a run lacks, in words."""
+    where = f"{run.strategy}/{run.seed}"
+    if not run.path.is_dir():
+        return [f"{where}: not started"]
+    if run.result is None:
+        last = max((r.get("step", 0) for r in run.records), default=None)
+        seen = "nothing recorded" if last is None else f"recorded up to step {last}"
+        return [f"{where}: not finished ({seen}; no {RESULT})"]
+    files = ("records.jsonl", "plan.txt", paired.PREDICTIONS)
+    gone = [name for name in files if not (run.path / name).is_file()]
+    return [f"{where}: finished, but without {', '.join(gone)}"] if gone else []
+
+
+def _metrics(study: Study) -> tuple[str, ...]:
+    """Numbers that the results' `test` holds: the headline first, without the loss."""
+    metric = study.info["metric"]
+    found: dict[str, None] = {metric: None}
+    for run in _ended(study):
+        test = run.result.get("test") or {}
+        if metric not in test:
+            raise StudyError(
+                f"{run.path / RESULT}: test has no {metric!r}, the study's metric; "
+                f"it holds: {', '.join(test) or 'nothing'}"
+            )
+        found |= {k: None for k, v in test.items() if _is_number(v) and k != "loss"}
+    return tuple(found)
+
+
+def _ended(study: Study) -> list[Run]:
+    return [run for runs in study.runs.values() for run in runs if run.result]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _scores(results: list[dict], split: str) -> dict[str, Score]:
+    """Each number that all seeds have."""
+    tests = [result.get(split) or {} for result in results]
+    names = [k for k in (tests[0] if tests else {}) if _is_number(tests[0][k])]
+    return {
+        name: score(test[name] for test in tests)
+        for name in names
+        if all(_is_number(test.get(name)) for test in tests)
+    }
+
+
+def _interval(results: list[dict], metric: str) -> tuple[float, float] | None:
+    pairs = [(r["test"].get("intervals") or {}).get(metric) for r in results]
+    if not pairs or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+        return None
+    low, high = np.mean(np.asarray(pairs, float), axis=0)
+    return float(low), float(high)
+
+
+def _row(study: Study, name: str, metrics: tuple[str, ...]) -> Row:
+    """One strategy, not yet compared with the reference."""
+    about: Mapping[str, Any] = study.info["strategies"][name] or {}
+    runs = study.runs[name]
+    results = [run.result for run in runs if run.result]
+
+    def mean(key: str) -> float | None:
+        known = [r[key] for r in results if _is_number(r.get(key))]
+        return float(np.mean(known)) if known else None
+
+    def first(key: str) -> int | None:
+        return next((int(r[key]) for r in results if _is_number(r.get(key))), None)
+
+    return Row(
+        name=name,
+        title=str(about.get("title") or name),
+        note=str(about.get("note") or ""),
+        done=len(results),
+        expected=len(runs),
+        scores=_scores(results, "test"),
+        validation=_scores(results, "validation"),
+        interval=_interval(results, metrics[0]),
+        trainable=first("trainable"),
+        total=first("total"),
+        seconds=mean("seconds"),
+        compile_seconds=mean("compile_seconds"),
+        memory=mean("peak_memory_mb"),
+    )
+
+
+def _against(study: Study, row: Row, reference: str, metric: str, higher: bool) -> Row:
+    """The row with its ratio and verdict: same seeds, same test rows."""
+    both = [
+        (a, b)
+        for a, b in zip(study.runs[row.name], study.runs[reference], strict=True)
+        if a.result and b.result
+    ]
+    if not both:
+        return row
+    ours = [a.result["test"][metric] for a, _ in both]
+    theirs = [b.result["test"][metric] for _, b in both]
+    task = study.info.get("task", "classification")
+    return row._replace(
+        ratio=paired.ratio(ours, theirs, higher),
+        gain=float(np.mean(ours) - np.mean(theirs)),
+        comparison=paired.compare(task, [(a.path, b.path) for a, b in both]),
+    )
