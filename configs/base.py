@@ -13,7 +13,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.name = "study"
     config.task = "classification"  # regression, multilabel, tokens, span
     config.seeds = (0,)
-    config.run = ()  # names of strategies, in the order in which they run
+    config.run = ""  # names of strategies with commas, in the order in which they run
     config.reference = ""  # the strategy that others are compared with
     config.strategies = ConfigDict()
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.tasks import Task
-from tl_jax.metrics import bootstrap, confusion_matrix
+from tl_jax.metrics.intervals import bootstrap
+from tl_jax.metrics.task import confusion_matrix
 from tl_jax.types import Stream
 
 Predict = Callable[[Stream], Any]

@@ -8,8 +8,8 @@ import numpy as np
 from experiments.evaluate import predict_all
 from experiments.problem import Problem
 from experiments.programs import Programs
-from tl_jax import data
-from tl_jax.estimators import linear_probe
+from tl_jax import data, estimators
+from tl_jax.estimators.linear_probe import STRENGTHS
 from tl_jax.transfer import set_head
 from tl_jax.types import Plan
 
@@ -38,9 +38,9 @@ def fit_head(name: str, problem: Problem, plan: Plan, rows: data.Splits) -> Plan
     held = features_of(problem, plan, rows["validation"])
     validation = held.logits, held.labels
     if name == "ridge":
-        fitted = linear_probe.ridge(train.logits, train.labels, validation=validation)
+        fitted = estimators.ridge(train.logits, train.labels, STRENGTHS, validation)
     else:
-        fitted = linear_probe.fit(
+        fitted = estimators.fit(
             train.logits,
             train.labels,
             classes=len(problem.classes),

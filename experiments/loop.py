@@ -4,6 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import jax
@@ -129,7 +130,7 @@ def _ahead(chunks: list[tuple[int, int]], hooks: Hooks) -> Any:
         start, stop = chunks[i]
         return hooks.batches(start, stop - start)
 
-    return prefetch(make, 0, len(chunks), place=jax.device_put)
+    return closing(prefetch(make, 0, len(chunks), place=jax.device_put))
 
 
 def _read(waiting: Any, known: Progressed, hooks: Hooks) -> Progressed:

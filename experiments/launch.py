@@ -1,0 +1,212 @@
+"""A study: strategies times seeds on the same splits, resumable, with a report."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from experiments import report, run, store
+from experiments.problem import Problem, make_problem, split
+from experiments.strategies import Strategy, make_strategy
+from experiments.versions import machine, versions
+from tl_jax import data
+from tl_jax.checkpoint import write_atomic
+from tl_jax.transfer import describe
+from tl_jax.tree import nearest, stable_key
+
+GROWS = ("run", "seeds")
+"""Fields that may change when a study goes on: more strategies, more seeds."""
+
+
+def study(
+    config: ConfigDict, workdir: Path, command: list[str], stop: Callable[[], bool]
+) -> None:
+    """Run everything that `config` asks for and is not there yet; then the report.
+
+    Everything that can be wrong with a config is found before the first compilation.
+    """
+    console = Console(stderr=True, highlight=False)
+    strategies = check(config)
+    open_workdir(config, workdir)
+    problem = make_problem(config)
+    rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
+    config = with_steps(config, len(rows[config.seeds[0]]["train"]))
+    strategies = [make_strategy(name, config) for name in names(config)]
+    for strategy in strategies:
+        dry_plan(problem, strategy)
+    write_study(config, workdir, command, strategies, problem, rows)
+    seeds = ", ".join(map(str, config.seeds))
+    console.print(
+        f"{config.name}: {len(strategies)} strategies, seeds {seeds}; "
+        + ", ".join(f"{n} {len(r)}" for n, r in rows[config.seeds[0]].items())
+    )
+    for strategy in strategies:
+        parts: dict = {}
+        for seed in config.seeds:
+            folder = workdir / strategy.name / str(seed)
+            if store.ended(folder):
+                continue
+            job = run.Job(
+                problem, strategy, seed, rows[seed], folder, config, parts, stop
+            )
+            result = run.execute(job)
+            tell(console, strategy, result, next(iter(problem.task.metrics)))
+        report.print_table(workdir)
+    page = report.build(workdir)
+    console.print(f"report: {page}")
+
+
+def check(config: ConfigDict) -> list[Strategy]:
+    """The strategies; raises ValueError for a field that can't be right."""
+    if not names(config):
+        known = ", ".join(config.strategies.keys())
+        raise ValueError(f"config.run names no strategy; there are: {known}")
+    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
+        raise ValueError(f"config.seeds is {config.seeds}, expected distinct seeds")
+    for name in ("batch_size", "eval_batch_size", "accumulate"):
+        if config[name] < 1:
+            raise ValueError(f"config.{name} is {config[name]}, expected at least 1")
+    if config.batch_size % config.accumulate:
+        raise ValueError(
+            f"config.accumulate is {config.accumulate}, which does not divide "
+            f"config.batch_size, {config.batch_size}"
+        )
+    if config.select not in ("best", "last"):
+        raise ValueError(f"config.select is {config.select!r}, expected best or last")
+    if config.reference and config.reference not in config.strategies:
+        close = nearest(config.reference, config.strategies.keys())
+        raise ValueError(
+            f"config.reference is {config.reference!r}, nearest: {', '.join(close)}"
+        )
+    if config.steps < 0 or (config.steps == 0 and config.epochs <= 0):
+        raise ValueError("config.steps or config.epochs must be more than 0")
+    return [make_strategy(name, with_steps(config, 1)) for name in names(config)]
+
+
+def names(config: ConfigDict) -> list[str]:
+    """The strategies that `config.run` names, in its order."""
+    return [name.strip() for name in config.run.split(",") if name.strip()]
+
+
+def with_steps(config: ConfigDict, examples: int) -> ConfigDict:
+    """The config with its number of steps known."""
+    config = config.copy_and_resolve_references()
+    if not config.steps:
+        config.steps = max(round(config.epochs * examples / config.batch_size), 1)
+    return config
+
+
+def open_workdir(config: ConfigDict, workdir: Path) -> None:
+    """Make the workdir, or check that what is there is the same study.
+
+    Raises ValueError naming the fields that differ, or NotADirectoryError.
+    """
+    for part in (workdir, *workdir.parents):
+        if part.exists() and not part.is_dir():
+            raise NotADirectoryError(
+                f"--workdir {workdir}: {part} is a file, expected a folder"
+            )
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not (workdir / "study.json").is_file():
+        return
+    before = json.loads((workdir / "study.json").read_text())["asked"]
+    now = json.loads(config.to_json_best_effort())
+    old, new = data_of(before), data_of(now)
+    changed = [
+        f"{name}: {old.get(name)!r} there, {new.get(name)!r} asked for"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name) and name.split(".")[0] not in GROWS
+    ]
+    if changed:
+        raise ValueError(
+            f"--workdir {workdir} holds a study with another config; take another "
+            "folder, or the same values:\n  " + "\n  ".join(changed[:12])
+        )
+
+
+def data_of(config: Any, at: str = "") -> dict[str, Any]:
+    """Fields by dotted name."""
+    if not isinstance(config, dict):
+        return {at: config}
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat |= data_of(value, f"{at}.{name}" if at else name)
+    return flat
+
+
+def dry_plan(problem: Problem, strategy: Strategy) -> None:
+    """Build every phase's plan on shapes alone, so that a rule without match shows."""
+    key = jax.random.key(0)
+
+    def build() -> Any:
+        plan = run.first_plan(problem, strategy, key)
+        for phase in strategy.phases:
+            plan = phase.transfer(stable_key(key, phase.name), plan)
+            describe(plan)
+        return plan.params
+
+    try:
+        jax.eval_shape(build)
+    except (ValueError, TypeError) as error:
+        at = f"config.strategies.{strategy.name}.plan"
+        raise ValueError(f"{at}: {error}") from error
+
+
+def write_study(
+    config: ConfigDict,
+    workdir: Path,
+    command: list[str],
+    strategies: list[Strategy],
+    problem: Problem,
+    rows: dict[int, data.Splits],
+) -> None:
+    """`study.json`: what the report needs to know about all runs."""
+    asked = json.loads(config.to_json_best_effort())
+    first = rows[config.seeds[0]]
+    info = {
+        "name": config.name,
+        "command": command,
+        "config": asked,
+        "asked": asked,
+        "versions": versions(),
+        "machine": machine(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "classes": list(problem.classes),
+        "task": problem.task.name,
+        "reference": config.reference or None,
+        "metric": next(iter(problem.task.metrics)),
+        "strategies": {s.name: {"title": s.title, "note": s.note} for s in strategies},
+        "seeds": list(config.seeds),
+        "data": {
+            "name": problem.examples.name,
+            "licence": problem.examples.licence,
+            **{name: len(part) for name, part in first.items()},
+        },
+        "model": {k: problem.base.source[k] for k in ("spec", "hash")},
+        "opened_target_labels": False,
+    }
+    path = workdir / "study.json"
+    if path.is_file():
+        before = json.loads(path.read_text())
+        info["started"] = before["started"]
+        info["strategies"] = before["strategies"] | info["strategies"]
+        info["seeds"] = sorted({*before["seeds"], *info["seeds"]})
+    write_atomic(path, json.dumps(info, indent=1) + "\n")
+
+
+def tell(console: Console, strategy: Strategy, result: dict, metric: str) -> None:
+    """One line when a run has ended."""
+    console.print(
+        f"{strategy.name} seed {result['seed']}: {metric} "
+        f"{result['test'][metric]:.3f} "
+        f"(validation {result['validation'][metric]:.3f}) "
+        f"in {result['seconds']:.0f} s; {result['programs']} programs, "
+        f"{result['compile_seconds']:.0f} s to compile"
+    )
+    sys.stderr.flush()

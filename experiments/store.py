@@ -1,0 +1,154 @@
+"""What a run leaves on disk: checkpoints, weights, predictions, the result."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.evaluate import Predicted
+from experiments.versions import versions
+from tl_jax.checkpoint import write_atomic
+from tl_jax.tree import diff, flatten, map_with_path, no_match
+from tl_jax.types import Frozen, Key, Plan, State
+
+MODEL = "model.safetensors"
+RESULT = "result.json"
+
+
+def save(
+    saved: Any,
+    place: Any,
+    state: State,
+    frozen: Frozen,
+    base: dict,
+    score: float | None,
+    config: ConfigDict,
+    source: dict,
+    key: Key,
+) -> None:
+    """Write a checkpoint behind the computation.
+
+    It holds the state and every frozen leaf whose bytes differ from the base's; beside
+    them where the run is, its key, the config, versions, and which base that was.
+    """
+    kept = {name: diff(leaves, base) for name, leaves in frozen.items()}
+    meta = {
+        "phase": place.phase,
+        "starts": list(place.starts),
+        "known": place.known._asdict(),
+        "step": place.step,
+        "streams": {"train": place.step},
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "frozen": {name: list(leaves) for name, leaves in kept.items()},
+        "base": {name: source[name] for name in ("spec", "hash")},
+        "config": json.loads(config.to_json_best_effort()),
+        "versions": versions(),
+    }
+    saved.save(place.step, {"state": state, "frozen": kept}, meta, score)
+
+
+def position(saved: Any, place: Callable, known: Callable) -> Any:
+    """Where the newest checkpoint stands, or None."""
+    if saved.latest() is None:
+        return None
+    meta = saved.meta()
+    own = meta["known"] | {"pending": tuple(meta["known"]["pending"])}
+    return place(meta["phase"], tuple(meta["starts"]), known(**own), meta["step"])
+
+
+def restore(
+    saved: Any, step: int | None, state: State, frozen: Frozen
+) -> tuple[State, Frozen, int]:
+    """State and frozen leaves of a checkpoint, in the structure of those given."""
+    meta = saved.meta(step)
+    wanted = {
+        name: {path: flatten(frozen[name])[path] for path in paths}
+        for name, paths in meta["frozen"].items()
+    }
+    found = saved.restore({"state": state, "frozen": wanted}, step)
+    kept = found.tree["frozen"]
+    frozen = {
+        name: map_with_path(lambda path, leaf, n=name: kept[n].get(path, leaf), leaves)
+        for name, leaves in frozen.items()
+    }
+    return found.tree["state"], frozen, found.step
+
+
+def save_model(folder: Path, plan: Plan, base: dict, source: dict) -> None:
+    """Write the final weights, less what is in the base, as safetensors.
+
+    Batch-norm statistics stand under `stats/`; the base's spec and hash in the header.
+    """
+    from safetensors.numpy import save as encode
+
+    own = diff(plan.params, base) | flatten({"stats": plan.stats})
+    arrays = {path: np.ascontiguousarray(leaf) for path, leaf in own.items()}
+    header = {"spec": source["spec"], "hash": source["hash"], "format": "tl_jax"}
+    write_atomic(folder / MODEL, encode(arrays, header))
+
+
+def load_model(folder: Path, plan: Plan) -> Plan:
+    """`plan` with the weights that a finished run wrote.
+
+    Raises FileNotFoundError if it has not ended, `NoMatch` or ValueError for leaves
+    that the plan has not, or of another shape.
+    """
+    from safetensors.numpy import load_file
+
+    if not (folder / MODEL).is_file():
+        raise FileNotFoundError(f"{folder} has no {MODEL}: the run has not ended")
+    arrays = load_file(folder / MODEL)
+    known = flatten(plan.params) | flatten({"stats": plan.stats})
+    for path, leaf in arrays.items():
+        if path not in known:
+            raise no_match(f"{folder / MODEL}: leaf", path, known)
+        if leaf.shape != np.shape(known[path]):
+            raise ValueError(
+                f"{folder / MODEL}: {path!r} is {leaf.shape}, the plan's "
+                f"{np.shape(known[path])}"
+            )
+
+    def choose(path: str, leaf: Any) -> Any:
+        return jax.numpy.asarray(arrays[path]) if path in arrays else leaf
+
+    params = map_with_path(choose, plan.params)
+    stats = {
+        site: map_with_path(
+            lambda p, leaf, s=site: choose(f"stats/{s}/{p}", leaf), node
+        )
+        for site, node in plan.stats.items()
+    }
+    return plan._replace(params=params, stats=stats)
+
+
+def save_predictions(folder: Path, found: Predicted, chosen: np.ndarray) -> None:
+    """Rows, labels, logits and decisions of the test split, for paired tests."""
+    import io
+
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        index=found.index,
+        labels=found.labels,
+        logits=found.logits,
+        predictions=chosen,
+    )
+    write_atomic(folder / "predictions.npz", file.getvalue())
+
+
+def finish(folder: Path, result: dict[str, Any], *, keep: bool) -> None:
+    """Write the result; then drop what only served to resume, unless `keep`."""
+    text = json.dumps(result, indent=1, allow_nan=True)
+    write_atomic(folder / RESULT, text + "\n")
+    if not keep:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def ended(folder: Path) -> bool:
+    """True if the run wrote its result."""
+    return (folder / RESULT).is_file()
