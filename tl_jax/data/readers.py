@@ -78,14 +78,19 @@ def from_tfds(
 
     Read through `as_data_source`, which needs no TensorFlow. All splits, or those
     named, are concatenated and kept in `splits`; byte strings become texts.
-    """
-    builder = source
-    if isinstance(source, str):
-        import tensorflow_datasets as tfds
 
-        builder = tfds.builder(source)
-    names = list(builder.info.splits) if splits is None else list(splits)
-    features = builder.info.features
+    Raises for an unknown name, split or feature (with the nearest) and for data that
+    is not prepared on disk.
+    """
+    builder = _builder(source) if isinstance(source, str) else source
+    known, features = builder.info.splits, builder.info.features
+    names = list(known) if splits is None else list(splits)
+    for name in names:
+        if known and name not in known:
+            close = ", ".join(nearest(name, known))
+            raise ValueError(
+                f"{builder.name}: there is no split {name!r}; nearest: {close}"
+            )
     columns = list(inputs) if inputs else [key for key in features if key != label]
     wanted = [*columns, *([] if label is None else [label])]
     for column in wanted:
@@ -105,6 +110,23 @@ def from_tfds(
         () if label is None else tuple(getattr(features[label], "names", ()) or ())
     )
     return from_arrays(read, labels, classes, parts, builder.name, licence)
+
+
+def _builder(name: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name)
+    except ValueError as error:  # its own message lists every data set there is
+        close = ", ".join(nearest(name, tfds.list_builders()))
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{name!r}: {reason}; nearest: {close}") from None
+    if not builder.info.splits:
+        raise FileNotFoundError(
+            f"{name!r} is not prepared in {builder.data_dir}: run "
+            "`builder.download_and_prepare(file_format='array_record')` first"
+        )
+    return builder
 
 
 def _plain(value: Any) -> Any:
