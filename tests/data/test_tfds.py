@@ -72,5 +72,5 @@ def test_unknown_and_unprepared_names_are_told(tmp_path, monkeypatch):
         from_tfds("mnits")
     plain = tfds.builder
     monkeypatch.setattr(tfds, "builder", lambda name: plain(name, data_dir=tmp_path))
-    with pytest.raises(FileNotFoundError, match="'mnist' is not prepared"):
+    with pytest.raises(FileNotFoundError, match="mnist: nothing to read in"):
         from_tfds("mnist")

@@ -1,7 +1,7 @@
 """Readers of sources with a structure of their own: folders, tfds, words, questions."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,48 +85,52 @@ def from_tfds(
     builder = _builder(source) if isinstance(source, str) else source
     known, features = builder.info.splits, builder.info.features
     names = list(known) if splits is None else list(splits)
-    for name in names:
-        if known and name not in known:
-            close = ", ".join(nearest(name, known))
-            raise ValueError(
-                f"{builder.name}: there is no split {name!r}; nearest: {close}"
-            )
+    for name in names if known else ():
+        _known(builder.name, "split", name, known)
     columns = list(inputs) if inputs else [key for key in features if key != label]
     wanted = [*columns, *([] if label is None else [label])]
     for column in wanted:
-        if column not in features:
-            close = ", ".join(nearest(column, features))
-            raise ValueError(
-                f"{builder.name}: there is no feature {column!r}; nearest: {close}"
-            )
+        _known(builder.name, "feature", column, features)
     rows, parts = [], {}
-    for name in names:
-        data = builder.as_data_source(split=name)
+    for name in names or ["all"]:
+        data = _data(builder, name)
         parts[name] = np.arange(len(rows), len(rows) + len(data))
         rows += [data[i] for i in range(len(data))]
     read = {c: [_plain(row[c]) for row in rows] for c in wanted}
-    labels = None if label is None else np.asarray(read.pop(label))
-    classes = (
-        () if label is None else tuple(getattr(features[label], "names", ()) or ())
-    )
+    if label is None:
+        return from_arrays(read, None, (), parts, builder.name, licence)
+    labels = np.asarray(read.pop(label))
+    classes = getattr(features[label], "names", None) or ()
     return from_arrays(read, labels, classes, parts, builder.name, licence)
+
+
+def _known(owner: str, kind: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        close = ", ".join(nearest(name, known))
+        raise ValueError(f"{owner}: there is no {kind} {name!r}; nearest: {close}")
 
 
 def _builder(name: str) -> Any:
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder(name)
+        return tfds.builder(name)
     except ValueError as error:  # its own message lists every data set there is
-        close = ", ".join(nearest(name, tfds.list_builders()))
+        close = ", ".join(
+            nearest(name, tfds.list_builders(with_community_datasets=False))
+        )
         reason = str(error).split("\n")[0]
         raise ValueError(f"{name!r}: {reason}; nearest: {close}") from None
-    if not builder.info.splits:
+
+
+def _data(builder: Any, split: str) -> Any:
+    try:
+        return builder.as_data_source(split=split)
+    except (AssertionError, FileNotFoundError, NotImplementedError) as error:
         raise FileNotFoundError(
-            f"{name!r} is not prepared in {builder.data_dir}: run "
+            f"{builder.name}: nothing to read in {builder.data_path}; run "
             "`builder.download_and_prepare(file_format='array_record')` first"
-        )
-    return builder
+        ) from error
 
 
 def _plain(value: Any) -> Any:
