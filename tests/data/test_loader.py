@@ -182,6 +182,9 @@ def test_columns_must_agree():
         loader({"x": np.zeros(3), "y": np.zeros(4)})
     with pytest.raises(ValueError, match="no columns"):
         loader({})
+    for bad in (["a", "b"], [[1], [1, 2]], np.array(["a", "b"])):
+        with pytest.raises(TypeError, match="text: expected numbers"):
+            loader({"text": bad})
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
