@@ -4,6 +4,7 @@ import hashlib
 import io
 import multiprocessing
 import shutil
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -178,6 +179,26 @@ def test_tar_unpacks_and_what_is_no_archive_is_said(tmp_path):
     (tmp_path / "bad.tar.gz").write_bytes(b"not an archive")
     with pytest.raises(Damaged, match=r"bad\.tar\.gz"):
         unpack(tmp_path / "bad.tar.gz", tmp_path / "in2")
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
+def test_deb_unpacks_its_files_alone(tmp_path):
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    fields = {"Package": "tiny", "Version": "1", "Architecture": "all"}
+    fields |= {"Maintainer": "a <a@b.c>", "Description": "d"}
+    lines = "".join(f"{name}: {value}\n" for name, value in fields.items())
+    (tree / "DEBIAN" / "control").write_text(lines)
+    (tree / "share").mkdir()
+    (tree / "share" / "data.txt").write_text("hello")
+    file = tmp_path / "tiny.deb"
+    line = ["dpkg-deb", "--build", "--root-owner-group", str(tree), str(file)]
+    subprocess.run(line, check=True, capture_output=True)
+    unpack(file, tmp_path / "in")
+    files = [path for path in (tmp_path / "in").rglob("*") if path.is_file()]
+    assert [path.relative_to(tmp_path / "in").as_posix() for path in files] == [
+        "share/data.txt"
+    ]
 
 
 def test_each_kind_has_its_client_and_pins_the_version(wheel, tmp_path):

@@ -97,9 +97,12 @@ def loader(
     `tokens` gets a `mask`. Each of `shards`
     processes gets its part of the same global batches.
 
-    Raises `ValueError` for columns that disagree, rows that are not there, a batch
-    that `shards` does not divide, and rows longer than the largest bucket.
+    Raises `TypeError` for texts and lists, `ValueError` for columns that disagree,
+    rows that are not there, a batch that `shards` does not divide, and rows longer
+    than the largest bucket.
     """
+    columns = {name: _column(name, column) for name, column in columns.items()}
+    labels = None if labels is None else _column("labels", labels)
     count = _count(columns, labels)
     chosen = np.arange(count) if rows is None else np.asarray(rows, np.int64)
     if not chosen.size:
@@ -165,6 +168,7 @@ def order(rows: int, seed: int, positions: np.ndarray) -> np.ndarray:
     use grain's index shuffle, constant in memory; it takes 20 ms / rows an index on
     small ranges (2 ms at 10 rows), where NumPy's permutation is drawn instead.
     """
+    positions = np.asarray(positions, np.int64)
     epochs, places = np.divmod(positions, rows)
     if rows > SMALL:
         import grain
@@ -219,7 +223,7 @@ def _gather(made: Loader, places: np.ndarray, length: int | None) -> Stream:
 
     def take(column: Column) -> np.ndarray:
         if not isinstance(column, Ragged):
-            return np.asarray(column)[rows]
+            return column[rows]
         padded = pad(column, rows.ravel(), length)
         return padded.reshape(*rows.shape, *padded.shape[1:])
 
@@ -232,6 +236,15 @@ def _gather(made: Loader, places: np.ndarray, length: int | None) -> Stream:
         stream["labels"] = take(made.labels)
     weight = real.astype(np.float32)
     return stream | {"weight": weight, "index": mine.astype(np.int32)}
+
+
+def _column(name: str, column: Any) -> Column:
+    if isinstance(column, Ragged):
+        return column
+    kind = type(column).__name__
+    if not hasattr(column, "dtype") or np.asarray(column).dtype.kind in "OUS":
+        raise TypeError(f"{name}: expected numbers or `Ragged`, found {kind}: tokenise")
+    return np.asarray(column)
 
 
 def _count(columns: Mapping[str, Column], labels: Any) -> int:
