@@ -33,9 +33,10 @@ def check_validation(features: Array, validation: tuple[Array, Array] | None) ->
     if validation is None:
         return
     check_shapes(*validation, name="validation")
-    if validation[0].shape[1] != np.shape(features)[1]:
+    width = np.shape(validation[0])[1]
+    if width != np.shape(features)[1]:
         raise ValueError(
-            f"validation features are {validation[0].shape[1]} wide, "
+            f"validation features are {width} wide, "
             f"training features {np.shape(features)[1]}"
         )
     check_finite("validation features", validation[0])
@@ -79,8 +80,9 @@ def check_labels(name: str, labels: Array, classes: int) -> None:
     """Integers in 0..classes-1; names the first row with another."""
     if np.ndim(labels) != 1:
         raise ValueError(f"{name} have shape {np.shape(labels)}, expected [N]")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{name} are {labels.dtype}, expected integers")
+    dtype = labels.dtype if hasattr(labels, "dtype") else np.asarray(labels).dtype
+    if not np.issubdtype(dtype, np.integer):
+        raise ValueError(f"{name} are {dtype}, expected integers")
     if traced(labels):
         return
     labels = np.asarray(labels)

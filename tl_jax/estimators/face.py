@@ -135,7 +135,8 @@ class LinearProbe:
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Labels [N], of the kind that was fitted."""
-        return self.classes_[self._logits(X).argmax(1)]
+        best = self._logits(X).argmax(1)
+        return self.classes_[best]
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probabilities [N C], columns in the order of `classes_`."""

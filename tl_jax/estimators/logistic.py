@@ -80,10 +80,9 @@ def _step(solve: Solve) -> Solve:
         value_fn=objective,
     )
     head = optax.apply_updates(solve.head, updates)
-    value, grad = jax.value_and_grad(objective)(head)
-    moved = (value < solve.value) | (
-        optax.tree.norm(grad) < optax.tree.norm(solve.grad)
-    )
+    value, grad = optax.tree.get(state, "value"), optax.tree.get(state, "grad")
+    before, after = optax.tree.norm(solve.grad), optax.tree.norm(grad)
+    moved = (value < solve.value) | (after < before)
     stuck = jnp.where(moved, 0, solve.stuck + 1)
     return Solve(
         head, value, grad, state, solve.step + 1, stuck, solve.problem, solve.limits

@@ -37,7 +37,7 @@ class Standard(NamedTuple):
         return (features - self.mean) * self.inverse
 
     def fold(self, kernel: Array, bias: Array) -> tuple[Array, Array]:
-        """Kernel [S D C] and bias [S C] on raw features, from those on standard ones."""
+        """From standard to raw features: kernel [S D C] and bias [S C]."""
         kernel = self.inverse[:, None] * kernel
         return kernel, bias - jnp.einsum("d,sdc->sc", self.mean, kernel)
 
