@@ -207,7 +207,7 @@ def test_untied_output_must_be_there(edited):
         ("model_type", "albert", "nearest|known: bert"),
         ("model_type", ..., "model_type is None"),
         ("hidden_act", "gelu_nwe", "nearest: gelu_new"),
-        ("position_embedding_type", "relative_key", "supported is 'absolute'"),
+        ("position_embedding_type", "relative_key", "supported is 'absolute' or None"),
         ("is_decoder", True, "is_decoder is True"),
         ("pruned_heads", {"0": [1]}, "pruned_heads"),
         ("num_attention_heads", 3, "no multiple of num_attention_heads 3"),

@@ -64,16 +64,9 @@ def save(
             )
     _refuse_patches(pretrained.params)
     config, recipe = _describe(pretrained, labels)
-    flat = tree.flatten(pretrained.params)
-    _check_tree(recipe, flat)
-    original = _original(source, recipe, config)
-    arrays = _arrays(flat, recipe, original)
-    copies = _copied(source, recipe, original)
-    if _widened(arrays, original):
+    arrays, widened = _arrays(pretrained, recipe, config)
+    if widened:
         config |= {f: "float32" for f in ("dtype", "torch_dtype") if f in config}
-        floats = [n for n in copies if copies[n].dtype.kind != "i"]
-        copies |= {n: copies[n].astype(np.float32) for n in floats}
-    arrays |= copies
     with tempfile.TemporaryDirectory(dir=_parent(path), prefix=f".{path.name}-") as tmp:
         made = Path(tmp) / "new"
         made.mkdir()
@@ -196,6 +189,22 @@ def _original(
 
 
 def _arrays(
+    pretrained: Pretrained, recipe: Recipe, config: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], bool]:
+    """All that the file is to hold, and whether short floats became float32."""
+    flat = tree.flatten(pretrained.params)
+    _check_tree(recipe, flat)
+    original = _original(pretrained.source, recipe, config)
+    arrays = _leaf_arrays(flat, recipe, original)
+    copies = _copied(pretrained.source, recipe, original)
+    widened = _widened(arrays, original)
+    if widened:
+        floats = [n for n in copies if copies[n].dtype.kind != "i"]
+        copies |= {n: copies[n].astype(np.float32) for n in floats}
+    return arrays | copies, widened
+
+
+def _leaf_arrays(
     flat: Mapping[str, Any], recipe: Recipe, original: Original
 ) -> dict[str, np.ndarray]:
     """Every leaf and every copy of one, under the file's name, in the file's dtype."""
