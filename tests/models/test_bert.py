@@ -101,20 +101,24 @@ def test_fully_padded_row_gives_no_nan(tiny_bert, tokens):
     def value(params):
         return tiny_bert.model.apply(params, {}, inputs)[0].features.sum()
 
-    result, grads = jax.value_and_grad(value)(tiny_bert.params)
+    result, grads = jax.jit(jax.value_and_grad(value))(tiny_bert.params)
     assert np.isfinite(result)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
 def test_dropout_needs_a_key(tiny_bert, tokens):
-    first, again = run(tiny_bert, tokens), run(tiny_bert, tokens)
-    one = run(tiny_bert, tokens, key=jax.random.key(1))
-    same = run(tiny_bert, tokens, key=jax.random.key(1))
-    other = run(tiny_bert, tokens, key=jax.random.key(2))
-    np.testing.assert_array_equal(first.features, again.features)
-    np.testing.assert_array_equal(one.features, same.features)
-    assert apart(one.features, first.features) > 1e-2
-    assert apart(one.features, other.features) > 1e-2
+    @jax.jit
+    def dropped(params, key):
+        return tiny_bert.model.apply(params, {}, tokens, key=key)[0].features
+
+    first, again = run(tiny_bert, tokens).features, run(tiny_bert, tokens).features
+    one, same, other = (
+        dropped(tiny_bert.params, jax.random.key(seed)) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(one, same)
+    assert apart(one, first) > 1e-2
+    assert apart(one, other) > 1e-2
 
 
 def test_rates_of_zero_drop_nothing(golden, tiny_bert, tokens):
@@ -145,27 +149,28 @@ def test_roberta_positions_count_token_ids():
         vocabulary=9, width=4, depth=0, heads=1, hidden=4, positions=8, types=0,
         padding_index=1, rate=0.0,
     )  # fmt: skip
-    params, _ = model.init(jax.random.key(0))
+    params, _ = jax.jit(model.init)(jax.random.key(0))
     ids = np.array([[5, 1, 6, 7, 1]])
     by_hand = np.array([[2, 1, 3, 4, 1]])  # padding stays at 1, others count from 2
     table = np.asarray(params["embed"]["positions"]["embedding"])
     x = np.asarray(params["embed"]["tokens"]["embedding"])[ids] + table[by_hand]
     x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-12)
     for mask in (np.ones_like(ids), np.array([[1, 1, 1, 0, 0]])):
-        out, _ = model.apply(params, {}, {"tokens": ids, "mask": mask})
+        out, _ = jax.jit(model.apply)(params, {}, {"tokens": ids, "mask": mask})
         np.testing.assert_allclose(out.tokens, x, atol=1e-4)
 
 
 @pytest.mark.parametrize("name, longest", [("bert_model", 24), ("roberta_words", 22)])
 def test_more_tokens_than_positions_raise(name, longest, golden):
     found = pretrained.load(golden / "bert" / name)
-    found.model.apply(found.params, {}, {"tokens": np.zeros((1, longest), int)})
+    rows = {n: {"tokens": np.zeros((1, n), int)} for n in (longest, longest + 1)}
+    jax.eval_shape(found.model.apply, found.params, {}, rows[longest])
     with pytest.raises(ValueError, match=f"{longest + 1} tokens.*for {longest}"):
-        found.model.apply(found.params, {}, {"tokens": np.zeros((1, longest + 1), int)})
+        jax.eval_shape(found.model.apply, found.params, {}, rows[longest + 1])
 
 
 def test_init_has_the_tree_of_the_file(tiny_bert):
-    params, stats = tiny_bert.model.init(jax.random.key(0))
+    params, stats = jax.eval_shape(tiny_bert.model.init, jax.random.key(0))
     shapes = {path: leaf.shape for path, leaf in tree.flatten(params).items()}
     loaded = tree.flatten(tiny_bert.params)
     assert shapes == {path: leaf.shape for path, leaf in loaded.items()}

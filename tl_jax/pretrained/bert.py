@@ -40,7 +40,7 @@ ACTIVATIONS = {
 }
 """The config's activation -> ours."""
 SUPPORTED = {
-    "position_embedding_type": ("absolute",),
+    "position_embedding_type": ("absolute", None),
     "is_decoder": (False, None),
     "add_cross_attention": (False, None),
     "pruned_heads": ({}, None),

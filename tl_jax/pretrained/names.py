@@ -4,13 +4,14 @@ A table is a list of rows (our site, the file's module, kind); `{i}` stands for 
 block's number. Every tensor of a file and every leaf of a tree is accounted for.
 """
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tl_jax.tree import nearest
-
 Shape = tuple[int, ...]
+Problem = tuple[str, str, Shape, str]
+"""(kind, name, shape, remark)."""
 Row = tuple[str, str, str]
 """(our site, the file's module, kind)."""
 KINDS: dict[str, tuple[tuple[str, str, bool], ...]] = {
@@ -99,42 +100,62 @@ def fit(
     `leaves` gives the tree's shapes by path, `tensors` the file's by name. Raises
     `Misfit` with all that is missing, unexpected or of another shape.
     """
-    known = {name.theirs: name for name in layout.names}
     if odd := {name.ours for name in layout.names} ^ set(leaves):
         raise Misfit(f"the table of names and the tree differ in {sorted(odd)}")
     present, problems = _by_plain_name(tensors, layout.prefix)
-    found, tied, omitted = {}, {}, {}
-    main = {known[p].ours for p in present if p in known}
-    for p, actual in present.items():
-        path = layout.tied.get(p)
-        if p in known:
-            found[actual] = known[p]
-        elif path in leaves and path not in main:  # the only copy that was saved
-            found[actual] = Name(path, p, False)
-        elif path in leaves:
-            tied[actual] = path
-        elif reason := _reason(p, layout.omit):
-            omitted[actual] = reason
-        else:
-            problems.append(("unexpected", actual, tensors[actual], ""))
-    for second in set(layout.required) - set(present):
-        shape = leaves[layout.tied[second]]
-        problems.append(("missing", second, shape, "tie_word_embeddings is false"))
-    have = {name.ours for name in found.values()}
-    missing = [n for n in layout.names if n.ours not in have]
-    spare = [actual for kind, actual, *_ in problems if kind == "unexpected"]
-    for name in missing:
-        hint = f"nearest: {', '.join(nearest(name.theirs, spare, 1))}" if spare else ""
-        shape = turned(leaves[name.ours], name.transposed)
-        problems.append(("missing", f"{name.theirs} ({name.ours})", shape, hint))
-    for actual, name in found.items():
+    found = _sort(layout, leaves, present)
+    gone = found.leaves.keys() | found.tied.keys() | found.omitted.keys()
+    spare = [actual for actual in present.values() if actual not in gone]
+    problems += [("unexpected", actual, tensors[actual], "") for actual in spare]
+    problems += _missing(layout, leaves, present, found, spare)
+    for actual, name in found.leaves.items():
         expected = turned(leaves[name.ours], name.transposed)
         if tuple(tensors[actual]) != expected:
             text = f"expected {_size(expected)} for {name.ours}"
             problems.append(("wrong shape", actual, tensors[actual], text))
     if problems:
         raise Misfit(_report(problems, where))
-    return Fit(found, tied, omitted)
+    return found
+
+
+def _sort(
+    layout: Layout, leaves: Mapping[str, Shape], present: Mapping[str, str]
+) -> Fit:
+    """What each tensor of the file is; the unexpected ones are nowhere."""
+    known = {name.theirs: name for name in layout.names}
+    main = {known[p].ours for p in present if p in known}
+    found = Fit({}, {}, {})
+    for p, actual in present.items():
+        path = layout.tied.get(p)
+        if p in known:
+            found.leaves[actual] = known[p]
+        elif path in leaves and path not in main:  # the only copy that was saved
+            found.leaves[actual] = Name(path, p, False)
+        elif path in leaves:
+            found.tied[actual] = path
+        elif reason := _reason(p, layout.omit):
+            found.omitted[actual] = reason
+    return found
+
+
+def _missing(
+    layout: Layout,
+    leaves: Mapping[str, Shape],
+    present: Mapping[str, str],
+    found: Fit,
+    spare: Sequence[str],
+) -> list[Problem]:
+    have, problems = {name.ours for name in found.leaves.values()}, []
+    for name in layout.names:
+        if name.ours not in have:
+            close = difflib.get_close_matches(name.theirs, spare, 1)
+            shape = turned(leaves[name.ours], name.transposed)
+            text = f"nearest: {close[0]}" if close else ""
+            problems.append(("missing", f"{name.theirs} ({name.ours})", shape, text))
+    for second in sorted(set(layout.required) - set(present)):
+        shape = leaves[layout.tied[second]]
+        problems.append(("missing", second, shape, "tie_word_embeddings is false"))
+    return problems
 
 
 def turned(shape: Shape, transposed: bool) -> Shape:
@@ -142,9 +163,12 @@ def turned(shape: Shape, transposed: bool) -> Shape:
     return tuple(reversed(shape)) if transposed else tuple(shape)
 
 
-def _by_plain_name(tensors: Mapping[str, Shape], prefix: str):
+def _by_plain_name(
+    tensors: Mapping[str, Shape], prefix: str
+) -> tuple[dict[str, str], list[Problem]]:
+    """Plain name -> the file's, and the tensors that are there twice."""
     present: dict[str, str] = {}
-    problems = []
+    problems: list[Problem] = []
     for actual in sorted(tensors):
         p = plain(actual, prefix)
         if p in present:
@@ -165,7 +189,7 @@ def _size(shape: Shape) -> str:
     return "[" + " ".join(str(n) for n in shape) + "]"
 
 
-def _report(problems: list, where: str) -> str:
+def _report(problems: Sequence[Problem], where: str) -> str:
     lines = [f"the weights of {where} do not fit the model"]
     for kind in ("missing", "unexpected", "wrong shape", "twice"):
         own = [p for p in problems if p[0] == kind]

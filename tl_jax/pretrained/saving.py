@@ -22,6 +22,7 @@ from tl_jax.pretrained.tokenizer import FILES
 from tl_jax.types import Params, Pretrained
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+SHORT = ("F16", "BF16")
 BESIDE = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
 """What makes a folder one of sentence-transformers; stays with a body alone."""
 log = logging.getLogger(__name__)
@@ -63,12 +64,9 @@ def save(
             )
     _refuse_patches(pretrained.params)
     config, recipe = _describe(pretrained, labels)
-    flat = tree.flatten(pretrained.params)
-    _check_tree(recipe, flat)
-    original = _original(source, recipe, config)
-    arrays = _arrays(flat, recipe, original)
-    arrays |= _copied(source, recipe, original)
-    _say_dtype(config, arrays, original)
+    arrays, widened = _arrays(pretrained, recipe, config)
+    if widened:
+        config |= {f: "float32" for f in ("dtype", "torch_dtype") if f in config}
     with tempfile.TemporaryDirectory(dir=_parent(path), prefix=f".{path.name}-") as tmp:
         made = Path(tmp) / "new"
         made.mkdir()
@@ -133,6 +131,8 @@ def _describe(
         classes = head["kernel"].shape[-1]
         if labels is not None and len(labels) != classes:
             raise ValueError(f"{len(labels)} labels for a head of {classes} classes")
+        if twice := [n for n, k in Counter(labels or ()).items() if k > 1]:
+            raise ValueError(f"labels name {twice[0]!r} twice")
         if moved or labels is not None or labels_of(config) != classes:
             names = [f"LABEL_{i}" for i in range(classes)] if labels is None else labels
             config = {k: v for k, v in config.items() if k not in STALE}
@@ -189,6 +189,22 @@ def _original(
 
 
 def _arrays(
+    pretrained: Pretrained, recipe: Recipe, config: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], bool]:
+    """All that the file is to hold, and whether short floats became float32."""
+    flat = tree.flatten(pretrained.params)
+    _check_tree(recipe, flat)
+    original = _original(pretrained.source, recipe, config)
+    arrays = _leaf_arrays(flat, recipe, original)
+    copies = _copied(pretrained.source, recipe, original)
+    widened = _widened(arrays, original)
+    if widened:
+        floats = [n for n in copies if copies[n].dtype.kind != "i"]
+        copies |= {n: copies[n].astype(np.float32) for n in floats}
+    return arrays | copies, widened
+
+
+def _leaf_arrays(
     flat: Mapping[str, Any], recipe: Recipe, original: Original
 ) -> dict[str, np.ndarray]:
     """Every leaf and every copy of one, under the file's name, in the file's dtype."""
@@ -219,13 +235,10 @@ def _arrays(
     return arrays | {second: held[path] for second, path in copies.items()}
 
 
-def _say_dtype(
-    config: dict[str, Any], arrays: Mapping[str, np.ndarray], original: Original
-) -> None:
-    """Correct the config where a file of short floats has become one of float32."""
-    short = any(tensor.dtype in ("F16", "BF16") for tensor in original.tensors.values())
-    if short and all(a.dtype.name in ("float32", "int64") for a in arrays.values()):
-        config |= {f: "float32" for f in ("dtype", "torch_dtype") if f in config}
+def _widened(arrays: Mapping[str, np.ndarray], original: Original) -> bool:
+    """True where a file of short floats has become one of float32."""
+    short = any(tensor.dtype in SHORT for tensor in original.tensors.values())
+    return short and all(array.dtype == np.float32 for array in arrays.values())
 
 
 def _copied(

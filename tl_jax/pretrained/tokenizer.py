@@ -40,6 +40,10 @@ class Tokenizer(NamedTuple):
     length: int
     """The most tokens that the model was made for."""
 
+    def to_str(self) -> str:
+        """The text of its tokenizer.json, from which the data layer makes its own."""
+        return self.encoder.to_str()
+
 
 def load_tokenizer(folder: Path, positions: int, vocabulary: int) -> Tokenizer | None:
     """The tokenizer of a folder: tokenizer.json, else WordPiece from vocab.txt.
