@@ -152,9 +152,9 @@ def notes(summary: Summary) -> list[str]:
         task = paired.ROW_SCORES.get(summary.study.info.get("task", "classification"))
         if task is not None:
             found.append(
-                f"Verdict: paired sign-flip test of {task.words} on the same test rows, "
-                "averaged over the same seeds; two-sided, at the level 0.05, not "
-                "corrected for the number of strategies."
+                f"Verdict: paired sign-flip test of {task.words} on the same test "
+                "rows, averaged over the same seeds; two-sided, at the level 0.05, "
+                "not corrected for the number of strategies."
             )
     for row in summary.rows:
         if row.comparison is not None and row.comparison.why:

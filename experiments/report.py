@@ -1,0 +1,93 @@
+"""Table, figures and page of a study, from what it wrote into its workdir.
+
+    python -m experiments.report --workdir runs/bbc [--open]
+
+Writes table.md, table.csv, report.html and the figures (PNG) into the workdir. A study
+that is still running, or stopped, is reported as far as it went.
+"""
+
+import argparse
+import os
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments import page, table
+from experiments.figures import draw
+from experiments.study import StudyError, load
+from experiments.summary import Summary, summarise
+
+
+def build(workdir: str | Path) -> Path:
+    """Write table, figures and page; the page's path.
+
+    The same study gives the same bytes. Raises StudyError.
+    """
+    return _write_all(summarise(load(workdir)))
+
+
+def print_table(workdir: str | Path, console: Console | None = None) -> None:
+    """Print the table, with partial results marked. Raises StudyError."""
+    console = console or Console()
+    console.print(table.terminal(summarise(load(workdir))))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line: 0, or 1 with an error that says what was expected."""
+    about, _, more = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.report",
+        description=about,
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--workdir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the directory a study was given as its workdir; holds study.json",
+    )
+    parser.add_argument(
+        "--open", action="store_true", help="show the page in a browser"
+    )
+    given = parser.parse_args(argv)
+    try:
+        summary = summarise(load(given.workdir))
+        path = _write_all(summary)
+    except (ValueError, OSError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 1
+    console = Console()
+    console.print(table.terminal(summary))
+    for item in summary.study.missing:
+        console.print(f"missing: {item}", markup=False, highlight=False)
+    console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
+    if given.open:
+        webbrowser.open(path.resolve().as_uri())
+    return 0
+
+
+def _write_all(summary: Summary) -> Path:
+    root, figures = summary.study.root, draw(summary)
+    for figure in figures:
+        _write(root / figure.file, figure.png)
+    _write(root / "table.md", table.markdown(summary).encode())
+    _write(root / "table.csv", table.to_csv(summary).encode())
+    path = root / "report.html"
+    _write(path, page.page(summary, figures).encode())
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of a file or nothing of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
