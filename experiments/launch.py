@@ -179,7 +179,7 @@ def write_study(
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "classes": list(problem.classes),
         "task": problem.task.name,
-        "reference": config.reference or None,
+        "reference": config.reference if config.reference in names(config) else None,
         "metric": next(iter(problem.task.metrics)),
         "strategies": {s.name: {"title": s.title, "note": s.note} for s in strategies},
         "seeds": list(config.seeds),
@@ -195,6 +195,7 @@ def write_study(
     if path.is_file():
         before = json.loads(path.read_text())
         info["started"] = before["started"]
+        info["reference"] = info["reference"] or before["reference"]
         info["strategies"] = before["strategies"] | info["strategies"]
         info["seeds"] = sorted({*before["seeds"], *info["seeds"]})
     write_atomic(path, json.dumps(info, indent=1) + "\n")

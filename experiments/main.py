@@ -78,8 +78,8 @@ def main(argv: list[str]) -> int:
     except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
         return fail(error, BAD)
     from experiments.compiled import use_cache
-    from experiments.loop import NotFinite, Stopped
     from experiments.launch import study
+    from experiments.loop import NotFinite, Stopped
     from tl_jax.checkpoint import CheckpointError
 
     use_cache()

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from experiments import page, table
 from experiments.figures import draw
-from experiments.study import StudyError, load
+from experiments.study import load
 from experiments.summary import Summary, summarise
 
 

@@ -57,6 +57,13 @@ class Position(NamedTuple):
     step: int = 0
 
 
+def position(meta: dict[str, Any]) -> Position:
+    """Where a checkpoint's `meta` says that the run was."""
+    known = meta["known"] | {"pending": tuple(meta["known"]["pending"])}
+    starts = tuple(meta["starts"])
+    return Position(meta["phase"], starts, loop.Progressed(**known), meta["step"])
+
+
 def first_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
     """All weights moving, pretrained or fresh, with a new head."""
     base = problem.base
@@ -80,32 +87,30 @@ def execute(job: Job) -> dict[str, Any]:
     began = time.perf_counter()
     job.folder.mkdir(parents=True, exist_ok=True)
     best_of = 1 if job.config.select == "best" else 0
-    saved = checkpoint.open(job.folder / "checkpoints", keep_last=2, keep_best=best_of)
-    try:
-        with _sinks(job, saved) as sinks:
-            state, frozen, player, part, at = _phases(job, saved, sinks)
-            saved.wait()
-            if job.config.select == "best" and saved.best() is not None:
-                state, frozen = store.restore(saved, saved.best(), state, frozen)[:2]
-            result = _finish(job, state, frozen, player, part, at, began)
-    except loop.NotFinite as error:
-        saved.wait()
-        last = saved.latest()
-        where = "there is no checkpoint yet" if last is None else f"step {last}"
-        raise loop.NotFinite(
-            f"{job.folder}: {error}; last good checkpoint: {where}"
-        ) from None
-    finally:
-        saved.close()
+    folder = job.folder / "checkpoints"
+    with checkpoint.open(folder, keep_last=2, keep_best=best_of) as saved:
+        sound = saved.restore_flat() if saved.steps() else None
+        try:
+            with _sinks(job, sound) as sinks:
+                state, frozen, player, part, at = _phases(job, saved, sound, sinks)
+                if best_of and (best := saved.best()) is not None:
+                    state, frozen = store.restore(saved, best, state, frozen)
+                result = _finish(job, state, frozen, player, part, at, began)
+        except loop.NotFinite as error:
+            last = saved.latest()
+            good = "there is no checkpoint yet" if last is None else f"step {last}"
+            raise loop.NotFinite(
+                f"{job.folder}: {error}; last good checkpoint: {good}"
+            ) from None
     store.finish(job.folder, result, keep=job.config.keep_optimiser)
     return result
 
 
-def _phases(job: Job, saved: Any, sinks: tuple) -> tuple:
+def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
     """Every phase in turn: (state, frozen, player, part, position) at the end."""
     key = jax.random.key(job.seed)
     plan = first_plan(job.problem, job.strategy, key)
-    found = store.position(saved, Position, loop.Progressed)
+    found = None if sound is None else position(sound.meta)
     at = found or Position()
     state = frozen = player = part = None
     for number, phase in enumerate(job.strategy.phases):
@@ -128,7 +133,7 @@ def _phases(job: Job, saved: Any, sinks: tuple) -> tuple:
         if number == 0 or not behind:
             (job.folder / "plan.txt").write_text(describe(plan) + "\n")
         if here:
-            state, frozen, _ = store.restore(saved, None, state, frozen)
+            state, frozen = store.restore(saved, sound.step, state, frozen)
         if not behind and phase.steps:
             state, at = _train(job, saved, sinks, part, state, frozen, key, at, phase)
     return state, frozen, player, part, at
@@ -168,14 +173,16 @@ def _train(
     records, timings = sinks
     last = at.starts[at.phase] + phase.steps
     final = at.phase == len(job.strategy.phases) - 1
-    base = base_params(problem, job.strategy)
+    base, source = base_params(problem, job.strategy), problem.base.source
     sign = 1.0 if problem.task.mode == "max" else -1.0
     headline = next(iter(problem.task.metrics))
 
     def save(step: int, state: State, frozen: Frozen, known: Any, score: Any) -> None:
         place = at._replace(known=known, step=step)
         ranked = score if final else None
-        store.save(saved, place, state, frozen, base, ranked, config, problem.base.source, key)
+        store.save(
+            saved, place, state, frozen, base, ranked, config, problem.base.source, key
+        )
 
     def scores(state: State, frozen: Frozen) -> dict[str, float]:
         return evaluate.score(
@@ -247,7 +254,9 @@ def _finish(
     averaged = "average" in state.memory
     moving = {PLAYER: state.memory["average"]} if averaged else state.train
     plan = current(player, PLAYER, state._replace(train=moving), frozen).plan
-    store.save_model(job.folder, plan, base_params(problem, job.strategy), problem.base.source)
+    store.save_model(
+        job.folder, plan, base_params(problem, job.strategy), problem.base.source
+    )
     store.save_predictions(job.folder, found, task.decide(found.logits))
     trainable, total = totals(plan)
     ends = evaluate.intervals(task, found, job.seed, config.resamples)
@@ -272,10 +281,9 @@ def _finish(
 
 
 @contextmanager
-def _sinks(job: Job, saved: Any) -> Iterator[tuple[Sinks, Records]]:
-    """Records and timings, cut back to the newest checkpoint."""
-    last = saved.latest()
-    resume = -1 if last is None else last
+def _sinks(job: Job, sound: Any) -> Iterator[tuple[Sinks, Records]]:
+    """Records and timings, cut back to the checkpoint that the run goes on from."""
+    resume = -1 if sound is None else sound.step
     with ExitStack() as opened:
         records = Records(job.folder / "records.jsonl", resume_step=resume)
         both = [opened.enter_context(closing(records))]

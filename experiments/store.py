@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,31 +51,22 @@ def save(
     saved.save(place.step, {"state": state, "frozen": kept}, meta, score)
 
 
-def position(saved: Any, place: Callable, known: Callable) -> Any:
-    """Where the newest checkpoint stands, or None."""
-    if saved.latest() is None:
-        return None
-    meta = saved.meta()
-    own = meta["known"] | {"pending": tuple(meta["known"]["pending"])}
-    return place(meta["phase"], tuple(meta["starts"]), known(**own), meta["step"])
-
-
 def restore(
-    saved: Any, step: int | None, state: State, frozen: Frozen
-) -> tuple[State, Frozen, int]:
+    saved: Any, step: int, state: State, frozen: Frozen
+) -> tuple[State, Frozen]:
     """State and frozen leaves of a checkpoint, in the structure of those given."""
-    meta = saved.meta(step)
     wanted = {
         name: {path: flatten(frozen[name])[path] for path in paths}
-        for name, paths in meta["frozen"].items()
+        for name, paths in saved.meta(step)["frozen"].items()
     }
-    found = saved.restore({"state": state, "frozen": wanted}, step)
-    kept = found.tree["frozen"]
+    kept = saved.restore({"state": state, "frozen": wanted}, step).tree
     frozen = {
-        name: map_with_path(lambda path, leaf, n=name: kept[n].get(path, leaf), leaves)
+        name: map_with_path(
+            lambda path, leaf, own=kept["frozen"][name]: own.get(path, leaf), leaves
+        )
         for name, leaves in frozen.items()
     }
-    return found.tree["state"], frozen, found.step
+    return kept["state"], frozen
 
 
 def save_model(folder: Path, plan: Plan, base: dict, source: dict) -> None:
