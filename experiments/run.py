@@ -180,9 +180,7 @@ def _train(
     def save(step: int, state: State, frozen: Frozen, known: Any, score: Any) -> None:
         place = at._replace(known=known, step=step)
         ranked = score if final else None
-        store.save(
-            saved, place, state, frozen, base, ranked, config, problem.base.source, key
-        )
+        store.save(saved, place, state, frozen, base, ranked, config, source, key)
 
     def scores(state: State, frozen: Frozen) -> dict[str, float]:
         return evaluate.score(
@@ -254,9 +252,8 @@ def _finish(
     averaged = "average" in state.memory
     moving = {PLAYER: state.memory["average"]} if averaged else state.train
     plan = current(player, PLAYER, state._replace(train=moving), frozen).plan
-    store.save_model(
-        job.folder, plan, base_params(problem, job.strategy), problem.base.source
-    )
+    base = base_params(problem, job.strategy)
+    store.save_model(job.folder, plan, base, problem.base.source)
     store.save_predictions(job.folder, found, task.decide(found.logits))
     trainable, total = totals(plan)
     ends = evaluate.intervals(task, found, job.seed, config.resamples)
