@@ -31,9 +31,10 @@ def ratio(ours: ArrayLike, theirs: ArrayLike, higher: bool = True) -> float | No
     None where the quotient means nothing: a reference of zero or below.
     """
     try:
-        return transfer_ratio(*((ours, theirs) if higher else (theirs, ours)))
+        found = transfer_ratio(*((ours, theirs) if higher else (theirs, ours)))
     except ValueError:
         return None
+    return found if np.isfinite(found) else None
 
 
 def compare(task: str, pairs: Sequence[tuple[Path, Path]]) -> Comparison:

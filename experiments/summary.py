@@ -72,11 +72,10 @@ def best(
     rows: Iterable[Row], metric: str, higher: bool, split: str = "scores"
 ) -> Row | None:
     """The row with the best mean `metric` in `split`; the first of equals."""
-    known = [row for row in rows if metric in getattr(row, split)]
+    found = [(getattr(row, split).get(metric), row) for row in rows]
+    known = [(s.mean, row) for s, row in found if s and np.isfinite(s.mean)]
     sign = 1 if higher else -1
-    return max(
-        known, key=lambda row: sign * getattr(row, split)[metric].mean, default=None
-    )
+    return max(known, key=lambda pair: sign * pair[0], default=(None, None))[1]
 
 
 def summarise(study: Study) -> Summary:
