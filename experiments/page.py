@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments import table
 from experiments.canvas import DPI, Figure
-from experiments.summary import Summary, best
+from experiments.summary import Summary, best, ended
 
 SHOWN_DPI = 104
 """Images are stored finer than they are shown, for sharp screens."""
@@ -98,13 +98,14 @@ def headline(summary: Summary) -> str:
     if base is not None and row.gain is not None:
         said += f", {table.signed(row.gain)} against {base.title}"
         said += f" ({table.spread(base.scores.get(metric))})"
+        said += " on the seeds that both have" if row.done != base.done else ""
         outcome = row.comparison.verdict if row.comparison else None
         if outcome is not None:
             kind = {"positive": "positive transfer", "negative": "negative transfer"}
             word = kind.get(outcome.verdict, "no significant difference")
             said += f": {word}, {table.p_value(outcome.p)}"
     said += "."
-    chosen = best(summary.rows, metric, summary.higher_is_better, "validation")
+    chosen = best(ended(summary.rows), metric, summary.higher_is_better, "validation")
     if chosen is not None and chosen.name != row.name:
         said += f" By its validation score one would have chosen {chosen.title}."
     return said

@@ -11,6 +11,7 @@ import pytest
 from fake_study import STRATEGIES, make_study
 from rich.console import Console
 
+from experiments.curves import _moving_mean
 from experiments.report import build, main, print_table
 from experiments.study import StudyError, load
 from experiments.summary import higher_is_better, summarise
@@ -140,6 +141,7 @@ def test_a_study_half_done_is_reported_as_such(tmp_path):
     assert "BitFit is not tested: bitfit/0 has no predictions" in page.text
     markdown = (root / "table.md").read_text()
     assert "LoRA, rank 8 (1 of 3 seeds)" in markdown
+    assert summarise(study).best.name == "bitfit"  # of those with all seeds
     found = table_of(root)
     assert found["lora"]["accuracy_sd"] == found["full"]["accuracy_mean"] == ""
     console = Console(width=160, record=True, file=io.StringIO())
@@ -243,3 +245,10 @@ def test_the_command_line(finished, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "--open" in capsys.readouterr().out
+
+
+def test_a_moving_mean_leaves_straight_lines_alone():
+    line = np.linspace(3, -1, 20)
+    np.testing.assert_allclose(_moving_mean(line, 4), line)
+    found = _moving_mean(np.asarray([0.0, 3.0, 0.0, 3.0]), 1)
+    np.testing.assert_allclose(found, [0, 1, 2, 3])
