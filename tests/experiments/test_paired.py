@@ -57,6 +57,16 @@ def test_what_can_not_be_compared_says_why(tmp_path, change, why):
     assert why in found.why
 
 
+def test_seeds_of_other_rows_are_not_averaged(tmp_path):
+    pairs = []
+    for seed, index in (("x", [0, 1, 2, 3]), ("y", [0, 1, 2, 4])):
+        root = tmp_path / seed
+        pair = [run(root, name, [0, 1, 2, 1], index=index) for name in "ab"]
+        pairs.append(tuple(pair))
+    assert compare("classification", pairs[:1]).verdict.p == 1
+    assert "not of the same test rows" in compare("classification", pairs).why
+
+
 def test_missing_predictions_and_unknown_tasks(tmp_path):
     theirs = run(tmp_path, "b", [0, 1, 2, 1])
     empty = tmp_path / "a" / "0"
