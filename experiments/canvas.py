@@ -14,6 +14,7 @@ COLOURS = (
     "#4D4D4D",
 )
 """Told apart by colour-blind readers too (Okabe and Ito, 2008), yellow darkened."""
+DPI = 160
 DASHES = ("-", "--", ":", "-.")
 INK, GREY, LIGHT = "#1b1f24", "#6b7480", "#e4e7eb"
 STYLE = {
@@ -60,7 +61,7 @@ def canvas(width: float, height: float):
 
         def png() -> bytes:
             file = io.BytesIO()
-            options: dict[str, Any] = {"dpi": 160, "metadata": {"Software": None}}
+            options: dict[str, Any] = {"dpi": DPI, "metadata": {"Software": None}}
             figure.savefig(file, format="png", bbox_inches="tight", **options)
             return file.getvalue()
 

@@ -91,10 +91,10 @@ def _mean_line(seeds: Sequence[Curve]) -> Curve:
 
 
 def _moving_mean(values: np.ndarray, width: int) -> np.ndarray:
-    """Centred mean over up to 2 width + 1 neighbours, fewer at the ends."""
-    return np.asarray(
-        [values[max(0, i - width) : i + width + 1].mean() for i in range(len(values))]
-    )
+    """Centred mean over `width` neighbours a side, fewer (but as many) at the ends."""
+    last = len(values) - 1
+    reach = [min(i, last - i, width) for i in range(len(values))]
+    return np.asarray([values[i - r : i + r + 1].mean() for i, r in enumerate(reach)])
 
 
 def _label_ends(axes: Any, ends: list[tuple[float, float, str, str]]) -> None:

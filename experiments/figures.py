@@ -29,7 +29,7 @@ def draw(summary: Summary) -> list[Figure]:
 def scores(summary: Summary) -> Figure | None:
     """A dot a seed, a bar for the mean, a line for the interval; best on top."""
     metric, sign = summary.metric, 1 if summary.higher_is_better else -1
-    rows = [row for row in summary.rows if metric in row.scores]
+    rows = _scored(summary)
     if not rows:
         return None
     rows.sort(key=lambda row: sign * row.scores[metric].mean)
@@ -65,6 +65,12 @@ def scores(summary: Summary) -> Figure | None:
     )
 
 
+def _scored(summary: Summary) -> list[Row]:
+    """The rows with a finite headline score."""
+    found = [(row.scores.get(summary.metric), row) for row in summary.rows]
+    return [row for score, row in found if score and math.isfinite(score.mean)]
+
+
 def _score_line(axes: Any, y: int, row: Row, metric: str, colour: str) -> None:
     """One strategy's seeds, mean, interval and numbers."""
     found = row.scores[metric]
@@ -87,7 +93,7 @@ def _score_line(axes: Any, y: int, row: Row, metric: str, colour: str) -> None:
 def frontier(summary: Summary) -> Figure | None:
     """Score against the number of parameters that move, on a log axis."""
     metric = summary.metric
-    rows = [r for r in summary.rows if metric in r.scores and r.trainable is not None]
+    rows = [row for row in _scored(summary) if row.trainable is not None]
     if len(rows) < 2:
         return None
     least = min((row.trainable for row in rows if row.trainable), default=1)

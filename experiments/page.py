@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from experiments import table
-from experiments.canvas import Figure
-from experiments.summary import Summary, best
+from experiments.canvas import DPI, Figure
+from experiments.summary import Summary, best, ended
 
+SHOWN_DPI = 104
+"""Images are stored finer than they are shown, for sharp screens."""
 CSS = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6470; --line: #dfe3e8;
   --paper: #fff; --shade: #f5f7f9; --good: #00684a; --bad: #a33a00; }
@@ -63,7 +65,7 @@ def page(summary: Summary, figures: Sequence[Figure]) -> str:
     known = {figure.file: figure for figure in figures}
     parts = [
         f"<h1>{_text(name)}</h1>",
-        f'<p class="headline">{_text(headline(summary))}</p>',
+        f'<p class="headline">{_unbroken(headline(summary))}</p>',
         _partial(summary),
         _section("Results", _table(summary), _figure(known.pop("scores.png", None))),
         *(_section(f.title, _figure(f)) for f in known.values()),
@@ -96,13 +98,14 @@ def headline(summary: Summary) -> str:
     if base is not None and row.gain is not None:
         said += f", {table.signed(row.gain)} against {base.title}"
         said += f" ({table.spread(base.scores.get(metric))})"
+        said += " on the seeds that both have" if row.done != base.done else ""
         outcome = row.comparison.verdict if row.comparison else None
         if outcome is not None:
             kind = {"positive": "positive transfer", "negative": "negative transfer"}
             word = kind.get(outcome.verdict, "no significant difference")
             said += f": {word}, {table.p_value(outcome.p)}"
     said += "."
-    chosen = best(summary.rows, metric, summary.higher_is_better, "validation")
+    chosen = best(ended(summary.rows), metric, summary.higher_is_better, "validation")
     if chosen is not None and chosen.name != row.name:
         said += f" By its validation score one would have chosen {chosen.title}."
     return said
@@ -110,6 +113,13 @@ def headline(summary: Summary) -> str:
 
 def _text(value: Any) -> str:
     return html.escape(str(value), quote=True)
+
+
+def _unbroken(text: str) -> str:
+    """Escaped, with numbers kept together with their signs."""
+    for sign in ("±", "<", "="):
+        text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
+    return _text(text)
 
 
 def _section(title: str, *parts: str) -> str:
@@ -174,8 +184,10 @@ def _figure(figure: Figure | None) -> str:
     if figure is None:
         return ""
     data = base64.b64encode(figure.png).decode()
+    width = int.from_bytes(figure.png[16:20]) * SHOWN_DPI // DPI  # of the IHDR chunk
     return (
-        f'<figure><img alt="{_text(figure.alt)}" src="data:image/png;base64,{data}">'
+        f'<figure><img alt="{_text(figure.alt)}" width="{width}" '
+        f'src="data:image/png;base64,{data}">'
         f"<figcaption>{_text(figure.caption)}</figcaption></figure>"
     )
 

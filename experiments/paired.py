@@ -31,9 +31,10 @@ def ratio(ours: ArrayLike, theirs: ArrayLike, higher: bool = True) -> float | No
     None where the quotient means nothing: a reference of zero or below.
     """
     try:
-        return transfer_ratio(*((ours, theirs) if higher else (theirs, ours)))
+        found = transfer_ratio(*((ours, theirs) if higher else (theirs, ours)))
     except ValueError:
         return None
+    return found if np.isfinite(found) else None
 
 
 def compare(task: str, pairs: Sequence[tuple[Path, Path]]) -> Comparison:
@@ -45,11 +46,11 @@ def compare(task: str, pairs: Sequence[tuple[Path, Path]]) -> Comparison:
     if task not in ROW_SCORES:
         return Comparison(None, f"no score of single rows for task {task!r}")
     try:
-        scores = [_aligned(ROW_SCORES[task].score, *pair) for pair in pairs]
-        sizes = {len(ours) for ours, _ in scores}
-        if len(sizes) > 1:
-            raise NotComparable(f"seeds have {sorted(sizes)} test rows")
-        ours, theirs = (np.stack(side) for side in zip(*scores, strict=True))
+        found = [_aligned(ROW_SCORES[task].score, *pair) for pair in pairs]
+        index, ours, theirs = zip(*found, strict=True)
+        if not all(np.array_equal(index[0], other) for other in index):
+            raise NotComparable("its seeds are not of the same test rows")
+        ours, theirs = np.stack(ours), np.stack(theirs)
         return Comparison(negative_transfer(ours, theirs))
     except ValueError as error:
         return Comparison(None, str(error))
@@ -121,8 +122,8 @@ def _read(run: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _aligned(
     row_score: Callable, ours: Path, theirs: Path
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both runs' row scores [N], of the same rows in the same order."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows [N] and both runs' scores of them [N], in the same order."""
     index, labels, predictions = _read(ours)
     other, other_labels, other_predictions = _read(theirs)
     who = f"{ours.parent.name} and {theirs.parent.name}, seed {ours.name}"
@@ -130,4 +131,5 @@ def _aligned(
         raise NotComparable(f"{who}: not the same test rows")
     if not np.array_equal(labels, other_labels, equal_nan=labels.dtype.kind == "f"):
         raise NotComparable(f"{who}: labels of the same rows differ")
-    return row_score(labels, predictions), row_score(labels, other_predictions)
+    scores = row_score(labels, predictions), row_score(labels, other_predictions)
+    return index, *scores

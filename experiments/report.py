@@ -32,7 +32,7 @@ def build(workdir: str | Path) -> Path:
 def print_table(workdir: str | Path, console: Console | None = None) -> None:
     """Print the table, with partial results marked. Raises StudyError."""
     console = console or Console()
-    console.print(table.terminal(summarise(load(workdir))))
+    console.print(table.terminal(summarise(load(workdir)), console.width))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"report: {error}", file=sys.stderr)
         return 1
     console = Console()
-    console.print(table.terminal(summary))
+    console.print(table.terminal(summary, console.width))
     for item in summary.study.missing:
         console.print(f"missing: {item}", markup=False, highlight=False)
     console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
 """The figures of merit of a study: means over seeds, ratios and verdicts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,19 +64,26 @@ class Summary(NamedTuple):
 
     @property
     def best(self) -> Row | None:
-        """The finished row with the best mean of the headline metric."""
-        return best(self.rows, self.metric, self.higher_is_better)
+        """The row with the best mean of the headline metric, of those with all seeds.
+
+        As long as no row has all, of those with any.
+        """
+        return best(ended(self.rows), self.metric, self.higher_is_better)
+
+
+def ended(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows with all their seeds; as long as there is none, all rows."""
+    return [row for row in rows if row.done == row.expected] or rows
 
 
 def best(
     rows: Iterable[Row], metric: str, higher: bool, split: str = "scores"
 ) -> Row | None:
     """The row with the best mean `metric` in `split`; the first of equals."""
-    known = [row for row in rows if metric in getattr(row, split)]
+    found = [(getattr(row, split).get(metric), row) for row in rows]
+    known = [(s.mean, row) for s, row in found if s and np.isfinite(s.mean)]
     sign = 1 if higher else -1
-    return max(
-        known, key=lambda row: sign * getattr(row, split)[metric].mean, default=None
-    )
+    return max(known, key=lambda pair: sign * pair[0], default=(None, None))[1]
 
 
 def summarise(study: Study) -> Summary:

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from experiments import paired
 from experiments.summary import Row, Score, Summary
@@ -20,18 +20,21 @@ class Column(NamedTuple):
     cell: Callable[[Row], str]
     number: bool = True
     """Set to the right."""
+    extra: int = 0
+    """The larger, the sooner left out of a narrow terminal; 0 stays."""
 
 
 def columns(summary: Summary) -> list[Column]:
     """The columns that this study fills, the headline metric first."""
     kept = [Column("strategy", lambda row: name(row, summary), number=False)]
-    for metric in summary.metrics:
-        kept.append(Column(words(metric), _metric_cell(metric)))
-    kept.append(Column("trainable parameters", trainable))
-    kept.append(Column("seconds a run", lambda row: _decimals(row.seconds, 1)))
-    kept.append(Column("peak memory, MB", lambda row: _decimals(row.memory, 0)))
+    for i, metric in enumerate(summary.metrics):
+        kept.append(Column(words(metric), _metric_cell(metric), extra=i and 10 + i))
+    kept.append(Column("trainable parameters", trainable, extra=1))
+    seconds = Column("seconds a run", lambda row: _decimals(row.seconds, 1), extra=2)
+    memory = Column("peak memory, MB", lambda row: _decimals(row.memory, 0), extra=4)
+    kept += [seconds, memory]
     if summary.reference is not None:
-        kept.append(Column("transfer ratio", lambda row: ratio(row, summary)))
+        kept.append(Column("transfer ratio", lambda row: ratio(row, summary), extra=3))
         heading = f"against {summary.reference.title}"
         kept.append(Column(heading, lambda row: verdict(row, summary), number=False))
     return kept
@@ -191,32 +194,49 @@ _PLAIN = (
 )
 
 
-def terminal(summary: Summary):
-    """The same table for `rich`, with partial results marked."""
+def terminal(summary: Summary, width: int = 120) -> Any:
+    """The same table for `rich`, with partial results marked.
+
+    Where `width` characters are too few, the least important columns are left out.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    kept, said = columns(summary), notes(summary)
+    while _width(kept, summary) > width and any(column.extra for column in kept):
+        kept.remove(max(kept, key=lambda column: column.extra))
+    left_out = len(columns(summary)) - len(kept)
+    if left_out:
+        said.append(f"{left_out} more columns in a wider terminal and in the report.")
     title = str(summary.study.info.get("name", summary.study.root.name))
     table = Table(
         title=Text(f"{title} ({PARTIAL})" if summary.partial else title),
-        caption=Text("\n".join(notes(summary))),
+        caption=Text("\n".join(said)),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
     )
+    for column in kept:
+        table.add_column(Text(column.heading), justify=_side(column))
     best = summary.best
-    for column in columns(summary):
-        table.add_column(
-            Text(column.heading),
-            justify="right" if column.number else "left",
-            no_wrap=column.number,
-        )
     for row in summary.rows:
         style = "bold" if best is not None and row.name == best.name else ""
         style = "dim" if row.done == 0 else style
-        cells = [Text(column.cell(row)) for column in columns(summary)]
-        table.add_row(*cells, style=style)
+        table.add_row(*(Text(column.cell(row)) for column in kept), style=style)
     return table
+
+
+def _side(column: Column) -> Any:
+    return "right" if column.number else "left"
+
+
+def _width(kept: list[Column], summary: Summary) -> int:
+    """Characters that the cells need; headings may wrap between words."""
+    wide = 2
+    for column in kept:
+        cells = [column.cell(row) for row in summary.rows]
+        wide += 3 + max(map(len, [*cells, *column.heading.split()]))
+    return wide
 
 
 def _metric_cell(metric: str) -> Callable[[Row], str]:
