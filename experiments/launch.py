@@ -181,6 +181,7 @@ def write_study(
         "task": problem.task.name,
         "reference": config.reference if config.reference in names(config) else None,
         "metric": next(iter(problem.task.metrics)),
+        "higher_is_better": problem.task.mode == "max",
         "strategies": {s.name: {"title": s.title, "note": s.note} for s in strategies},
         "seeds": list(config.seeds),
         "data": {
