@@ -36,11 +36,12 @@ def study(
     open_workdir(config, workdir)
     problem = make_problem(config)
     rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
+    asked = json.loads(config.to_json_best_effort())
     config = with_steps(config, len(rows[config.seeds[0]]["train"]))
     strategies = [make_strategy(name, config) for name in names(config)]
     for strategy in strategies:
         dry_plan(problem, strategy)
-    write_study(config, workdir, command, strategies, problem, rows)
+    write_study(config, asked, workdir, command, strategies, problem, rows)
     seeds = ", ".join(map(str, config.seeds))
     console.print(
         f"{config.name}: {len(strategies)} strategies, seeds {seeds}; "
@@ -160,6 +161,7 @@ def dry_plan(problem: Problem, strategy: Strategy) -> None:
 
 def write_study(
     config: ConfigDict,
+    asked: dict[str, Any],
     workdir: Path,
     command: list[str],
     strategies: list[Strategy],
@@ -167,12 +169,11 @@ def write_study(
     rows: dict[int, data.Splits],
 ) -> None:
     """`study.json`: what the report needs to know about all runs."""
-    asked = json.loads(config.to_json_best_effort())
     first = rows[config.seeds[0]]
     info = {
         "name": config.name,
         "command": command,
-        "config": asked,
+        "config": json.loads(config.to_json_best_effort()),
         "asked": asked,
         "versions": versions(),
         "machine": machine(),
