@@ -1,6 +1,6 @@
 """The catalogue against the files: counts as they were read from the pinned bytes.
 
-The sums of sentences and documents are published too; those of clear sentiment are
+VADER's README gives the same number of sentences a domain; all other counts are
 our own reading, and kept here so that a change of it shows.
 """
 
