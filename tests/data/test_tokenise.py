@@ -1,10 +1,11 @@
 """Tokens: truncation, pairs, labels of words and spans, the cache on disk."""
 
+import importlib
+
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from tl_jax.data import tokenise as module
 from tl_jax.data.tokenise import (
     align,
     open_tokenizer,
@@ -15,6 +16,8 @@ from tl_jax.data.tokenise import (
     tokenise_words,
 )
 
+MODULE = importlib.import_module("tl_jax.data.tokenise")
+"""The package exports a function of the same name."""
 PIECES = [
     "[PAD]",
     "[UNK]",
@@ -158,7 +161,7 @@ def test_the_cache_gives_the_same_and_follows_the_content(
 ):
     made = tokenise_spans(tokenizer, ["a"], ["b c"], [[2, 3]], cache=tmp_path)
     writes = []
-    monkeypatch.setattr(module, "write", lambda *_: writes.append(1))
+    monkeypatch.setattr(MODULE, "write", lambda *_: writes.append(1))
     again = tokenise_spans(tokenizer, ["a"], ["b c"], [[2, 3]], cache=tmp_path)
     same(made, again)
     np.testing.assert_array_equal(made.labels, again.labels)

@@ -165,8 +165,9 @@ def order(rows: int, seed: int, positions: np.ndarray) -> np.ndarray:
     """Which of `rows` stand at these positions of an endless, reshuffled sequence.
 
     Each block of `rows` positions (an epoch) is a permutation of its own. Large sets
-    use grain's index shuffle, constant in memory; it takes 20 ms / rows an index on
-    small ranges (2 ms at 10 rows), where NumPy's permutation is drawn instead.
+    use grain's index shuffle, constant in memory; but it takes 1.6 ms an index at 10
+    rows, 40 us at 1,000 and 12 us from 30,000 on, so up to `SMALL` rows NumPy draws
+    the epoch's permutation (0.4 ms at 32,768 rows, as 32 of grain's indices).
     """
     positions = np.asarray(positions, np.int64)
     epochs, places = np.divmod(positions, rows)
