@@ -1,4 +1,4 @@
-"""Processes that die, disks that fill up, devices that change: in processes of their own."""
+"""Processes that die, disks that fill up, devices that change."""
 
 import os
 import subprocess

@@ -12,6 +12,7 @@ import pytest
 
 from tl_jax import checkpoint
 from tl_jax.checkpoint.folder import kept, ranked
+from tl_jax.checkpoint.leaves import pack
 from tl_jax.types import State
 
 
@@ -108,6 +109,14 @@ def test_abstract_target_gives_arrays(tmp_path):
         assert_same(store.restore(jax.eval_shape(lambda: tree)).tree, tree)
 
 
+def test_a_committed_weak_scalar_stays_both(tmp_path):
+    x = jax.device_put(jnp.asarray(0.5), jax.devices()[0])
+    with checkpoint.open(tmp_path) as store:
+        store.save(0, {"x": x}, {})
+        y = store.restore({"x": x}).tree["x"]
+    assert (float(y), y.weak_type, y.committed) == (0.5, True, True)
+
+
 def test_saved_values_survive_donation_and_changes_in_place(tmp_path):
     tree = {"x": jnp.ones((500, 500)), "host": np.ones(4)}
     meta = {"positions": [1]}
@@ -121,6 +130,18 @@ def test_saved_values_survive_donation_and_changes_in_place(tmp_path):
             assert (saved.tree["x"] == step + 1).all()
             assert (saved.tree["host"] == step + 1).all()
             assert len(saved.meta["positions"]) == step + 1
+
+
+def test_what_is_written_is_a_copy_that_does_not_hinder_donation():
+    tree = {"x": jnp.ones((50, 50)), "host": np.ones(4)}
+    place = tree["x"].unsafe_buffer_pointer()
+    arrays, _ = pack(tree)
+    moved = jax.jit(lambda x: x + 1, donate_argnums=0)(tree["x"])
+    tree["host"] += 1
+    assert tree["x"].is_deleted()
+    assert moved.unsafe_buffer_pointer() == place
+    assert (arrays["x"] == 1).all()
+    assert (arrays["host"] == 1).all()
 
 
 @pytest.mark.parametrize(
@@ -162,6 +183,8 @@ DAMAGE = {
 }
 
 
+# Reads that orbax gave up may end after its event loop is gone.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damaged_newest_is_passed_over_with_a_warning(tmp_path, damage):
     old, new = make_tree(1), make_tree(2)
@@ -201,7 +224,7 @@ def test_all_damaged_is_an_error_that_lists_each(tmp_path):
     (tmp_path / "step_2" / "manifest" / "metadata").write_text("{")
     with (
         checkpoint.open(tmp_path) as store,
-        pytest.warns(UserWarning),
+        pytest.warns(UserWarning, match="step_2 is damaged"),
         pytest.raises(checkpoint.CheckpointError) as caught,
     ):
         store.restore({"a": jnp.ones(9)})
