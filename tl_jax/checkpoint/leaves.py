@@ -38,8 +38,6 @@ def pack(tree: Any) -> tuple[dict[str, Any], dict[str, Record]]:
     flat = flatten_once(tree)
     for path, leaf in flat.items():
         _check(path, leaf)
-        if isinstance(leaf, jax.Array) and _readable(leaf) and not _is_key(leaf):
-            leaf.copy_to_host_async()
     arrays, records = {}, {}
     for path, leaf in flat.items():
         record: Record = spec_of(leaf)._asdict()
@@ -51,7 +49,10 @@ def pack(tree: Any) -> tuple[dict[str, Any], dict[str, Record]]:
             record["impl"] = str(jax.random.key_impl(leaf))
             leaf = jax.random.key_data(leaf)
         if leaf.size:
-            arrays[path] = host(leaf, copy=True) if _readable(leaf) else leaf
+            arrays[path] = _fetch(leaf) if _readable(leaf) else leaf
+    for path, leaf in arrays.items():
+        if _readable(leaf):
+            arrays[path] = np.array(leaf, order="C", copy=True)
     for path, digest in digests(arrays).items():
         records[path]["digest"] = digest
     return arrays, records
@@ -88,14 +89,17 @@ def _readable(leaf: Any) -> bool:
     return leaf.is_fully_addressable or leaf.is_fully_replicated
 
 
-def host(leaf: Any, copy: bool = False) -> np.ndarray:
-    """The values in C order in host memory, which the leaf itself won't hold on to."""
-    if isinstance(leaf, jax.Array):
-        parts = [shard.data for shard in leaf.addressable_shards]
-        leaf = jax.make_array_from_single_device_arrays(
-            leaf.shape, leaf.sharding, parts
-        )
-    return np.array(leaf, order="C", copy=True if copy else None)
+def _fetch(leaf: Any) -> Any:
+    """A second name for an array, on its way to the host.
+
+    An array keeps the host copy it was once asked for; this one goes away with it.
+    """
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    parts = [shard.data for shard in leaf.addressable_shards]
+    leaf = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, parts)
+    leaf.copy_to_host_async()
+    return leaf
 
 
 def digests(arrays: Mapping[str, Any]) -> dict[str, str | None]:
@@ -104,7 +108,7 @@ def digests(arrays: Mapping[str, Any]) -> dict[str, str | None]:
     def digest(leaf: Any) -> str | None:
         if not _readable(leaf):
             return None
-        data = host(leaf).reshape(-1).view(np.uint8)
+        data = np.ascontiguousarray(_fetch(leaf)).reshape(-1).view(np.uint8)
         return hashlib.sha256(data).hexdigest()
 
     with ThreadPoolExecutor() as pool:
@@ -154,12 +158,14 @@ def unpack(record: Record, array: Any, target: Any) -> Any:
             array = jax.device_put(array, sharding)
     if "impl" in record:
         return jax.random.wrap_key_data(array, impl=record["impl"])
+    if getattr(target, "weak_type", False) and np.ndim(array) == 0:
+        weak = jax.device_put(jnp.asarray(np.asarray(array).item()), _placement(target))
+        if weak.dtype == array.dtype:
+            return weak
     if isinstance(array, jax.Array) or not _on_device(target):
         return array
     if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
         return array  # a 64-bit leaf while JAX has 32 bits: NumPy keeps all of them
-    if getattr(target, "weak_type", False) and array.ndim == 0:
-        return jnp.asarray(array.item())
     return jnp.array(array, copy=True)
 
 

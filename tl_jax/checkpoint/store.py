@@ -7,16 +7,13 @@ restore is held against.
 
 import json
 import logging
-import math
 import operator
 import os
-import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-import numpy as np
 
 from tl_jax.checkpoint import leaves as leaf_io
 from tl_jax.checkpoint.compare import (
@@ -25,16 +22,22 @@ from tl_jax.checkpoint.compare import (
     flatten_once,
     specs_of,
 )
+from tl_jax.checkpoint.folder import (
+    FORMAT,
+    CheckpointError,
+    anywhere,
+    cause,
+    kept,
+    ranked,
+    read_leaves,
+    read_manifest,
+    save_args,
+    start,
+)
 from tl_jax.checkpoint.leaves import Damaged
 
 logger = logging.getLogger(__name__)
-FORMAT = 1
-DEBRIS = ".orbax-checkpoint-tmp"
 T = TypeVar("T")
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint could not be written, found or read."""
 
 
 class Restored(NamedTuple):
@@ -72,20 +75,6 @@ def open(
     return Checkpoints(place, keep_last, keep_best, mode, read_only)
 
 
-def ranked(scores: Mapping[int, float | None], mode: str) -> list[int]:
-    """Steps from best to worst score; of equals the earliest; without NaN and None."""
-    sign = -1.0 if mode == "max" else 1.0
-    real = {s: x for s, x in scores.items() if x is not None and not math.isnan(x)}
-    return sorted(real, key=lambda step: (sign * real[step], step))
-
-
-def kept(
-    scores: Mapping[int, float | None], keep_last: int, keep_best: int, mode: str
-) -> set[int]:
-    """The steps of `scores` (step -> score or None) that are not to be deleted."""
-    return set(sorted(scores)[-keep_last:]) | set(ranked(scores, mode)[:keep_best])
-
-
 class Checkpoints:
     """Save and restore; made by `open`. Use it in `with`, or call `close`."""
 
@@ -98,12 +87,8 @@ class Checkpoints:
         self._pending: int | None = None
         self._damaged: dict[int, str] = {}
         self._scores: dict[int, float | None] = {}
-        self._manager = _start(directory, self._preserve, read_only)
-        for step in self._manager.all_steps():
-            try:
-                self._scores[step] = self._manifest(step)["score"]
-            except Damaged as error:
-                self._damaged[step] = str(error)
+        self._manager = start(directory, self._preserve, read_only)
+        self._read_scores(self._manager.all_steps())
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -134,7 +119,8 @@ class Checkpoints:
 
     def best(self) -> int | None:
         """The step of the best score on disk, or None where none has a score."""
-        present = set(self.steps())
+        present = self.steps()
+        self._read_scores(present)
         scores = {s: x for s, x in self._scores.items() if s in present}
         return next(iter(ranked(scores, self._keep[2])), None)
 
@@ -145,7 +131,7 @@ class Checkpoints:
         meta: Mapping[str, Any],
         score: float | None = None,
     ) -> None:
-        """Copy `tree` to the host and write it in the background; then it may be donated.
+        """Copy `tree`, which may be donated then, and write it in the background.
 
         Waits for the write before. Raises CheckpointError if that failed or `step`
         exists, TypeError or ValueError if `meta` or a leaf can't be saved.
@@ -156,8 +142,8 @@ class Checkpoints:
             raise CheckpointError(f"can't save step {step} in {self.directory}: {why}")
         leaf_io.check_json(meta)
         score = None if score is None else float(score)
-        arrays, records = leaf_io.pack(tree)
         self._make_room(step)
+        arrays, records = leaf_io.pack(tree)
         manifest = {
             "format": FORMAT,
             "step": step,
@@ -165,19 +151,20 @@ class Checkpoints:
             "meta": dict(meta),
             "leaves": records,
         }
+        manifest = json.loads(json.dumps(manifest))  # the caller may change meta now
         manifest["seal"] = leaf_io.seal(manifest)
         self._pending, self._scores[step] = step, score
         try:
-            self._manager.save(step, args=_save_args(arrays, manifest), force=True)
+            self._manager.save(step, args=save_args(arrays, manifest), force=True)
         except Exception as error:
-            raise self._failure(error) from error
+            raise self._failure(error) from None
 
     def wait(self) -> None:
         """Until all is on disk. Raises CheckpointError if a background write failed."""
         try:
             self._manager.wait_until_finished()
         except Exception as error:
-            raise self._failure(error) from error
+            raise self._failure(error) from None
         self._pending = None
 
     def restore(self, target: Any, step: int | None = None) -> Restored:
@@ -198,7 +185,7 @@ class Checkpoints:
             if lines:
                 title = f"checkpoint {self._folder(step)} does not fit the target:"
                 raise TreeMismatch(title, lines)
-            flat = self._arrays(step, records, wanted)
+            flat = read_leaves(self._manager, step, records, wanted)
             treedef = jax.tree.structure(target)
             tree = jax.tree.unflatten(treedef, [flat[path] for path in wanted])
             return Restored(step, tree, manifest["meta"])
@@ -210,7 +197,7 @@ class Checkpoints:
 
         def read(step: int) -> Restored:
             manifest = self._manifest(step)
-            flat = self._arrays(step, manifest["leaves"], {})
+            flat = read_leaves(self._manager, step, manifest["leaves"], {})
             return Restored(step, flat, manifest["meta"])
 
         return self._newest(read, step)
@@ -234,7 +221,7 @@ class Checkpoints:
                 result, reason = read(candidate), ""
             except Damaged as error:
                 result, reason = None, str(error)
-            if not _anywhere(bool(reason)):
+            if not anywhere(bool(reason)):
                 return result
             reason = reason or "another process could not read it"
             self._damaged[candidate] = reasons[candidate] = reason
@@ -251,50 +238,14 @@ class Checkpoints:
         return os.path.join(self.directory, f"step_{step}")
 
     def _manifest(self, step: int) -> dict[str, Any]:
-        """The sealed manifest; raises Damaged."""
-        path = self._manager.directory / f"step_{step}" / "manifest" / "metadata"
-        try:
-            manifest = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            raise Damaged("its manifest is missing") from None
-        except (OSError, ValueError) as error:
-            raise Damaged(f"its manifest can't be read: {_first_line(error)}") from None
-        if not isinstance(manifest, dict) or "seal" not in manifest:
-            raise Damaged("its manifest is incomplete")
-        if manifest["seal"] != leaf_io.seal(manifest) or manifest["step"] != step:
-            raise Damaged("its manifest is not what was saved")
-        if manifest["format"] != FORMAT:
-            raise CheckpointError(
-                f"checkpoint {self._folder(step)} has format {manifest['format']}; "
-                f"this version reads format {FORMAT}"
-            )
-        return manifest
+        return read_manifest(self._manager.directory / f"step_{step}", step)
 
-    def _arrays(
-        self, step: int, records: Mapping[str, Any], wanted: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """`{path: leaf}` like `wanted`, verified; raises Damaged."""
-        import orbax.checkpoint as ocp
-
-        plan = {
-            path: leaf_io.abstract(record, wanted.get(path))
-            for path, record in records.items()
-            if leaf_io.is_stored(record)
-        }
-        arrays: dict[str, Any] = {}
-        if plan:
-            args = ocp.args.Composite(tree=ocp.args.StandardRestore(plan))
+    def _read_scores(self, steps: Iterable[int]) -> None:
+        for step in set(steps) - set(self._scores) - set(self._damaged):
             try:
-                arrays = self._manager.restore(step, args=args).tree
-            except Exception as error:
-                if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-                    raise
-                raise Damaged(_first_line(error)) from error
-        leaf_io.verify(arrays, records)
-        return {
-            path: leaf_io.unpack(record, arrays.get(path), wanted.get(path))
-            for path, record in records.items()
-        }
+                self._scores[step] = self._manifest(step)["score"]
+            except Damaged as error:
+                self._damaged[step] = str(error)
 
     def _make_room(self, step: int) -> None:
         """Refuse to overwrite a checkpoint; put a damaged one of this step aside."""
@@ -311,12 +262,12 @@ class Checkpoints:
             while (aside := folder.with_name(f"damaged_{step}_{count}")).exists():
                 count += 1
             folder.rename(aside)
-        _anywhere(False)
+        anywhere(False)
         del self._damaged[step]
         self._manager.reload()
 
     def _preserve(self, infos: Iterable[Any], *, context: Any) -> list[bool]:
-        """Orbax's question which checkpoints to keep; those known damaged don't count."""
+        """Orbax asks which checkpoints to keep; those known damaged don't count."""
         steps = [info.step for info in infos]
         sound = {s: self._scores.get(s) for s in steps if s not in self._damaged}
         keep = kept(sound, *self._keep)
@@ -324,84 +275,18 @@ class Checkpoints:
 
     def _failure(self, error: Exception) -> CheckpointError:
         """Forget the failed step, clear its debris, and say what happened."""
+        logger.debug("a write failed", exc_info=error)
         step, self._pending = self._pending, None
         self._scores.pop(step, None)
         there = "unknown"
         try:
-            self._manager.close()
+            fresh = start(self.directory, self._preserve, self._read_only)
+            broken, self._manager = self._manager, fresh
+            there = str(sorted(fresh.all_steps()))
+            broken.close()
         except Exception:
-            logger.debug("closing after a failed write", exc_info=True)
-        try:
-            self._manager = _start(self.directory, self._preserve, self._read_only)
-            there = str(sorted(self._manager.all_steps()))
-        except CheckpointError:
             logger.debug("reopening after a failed write", exc_info=True)
         return CheckpointError(
-            f"step {step} was not saved in {self.directory}: {_first_line(error)}; "
+            f"step {step} was not saved in {self.directory}: {cause(error)}; "
             f"checkpoints that are there: {there}"
         )
-
-
-def _start(directory: str, preserve: Callable, read_only: bool) -> Any:
-    """Orbax's manager of a folder without debris; raises CheckpointError."""
-    import orbax.checkpoint as ocp
-
-    options = ocp.CheckpointManagerOptions(
-        step_prefix="step",
-        create=not read_only,
-        read_only=read_only,
-        lightweight_initialize=True,  # a damaged checkpoint must not prevent opening
-        preservation_policy=types.SimpleNamespace(should_preserve=preserve),
-        async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False),
-        atomicity_options=ocp.options.AtomicityOptions(allow_legacy_atomic_rename=True),
-    )
-    try:
-        manager = ocp.CheckpointManager(directory, options=options)
-        if not read_only:
-            if "://" not in directory and not os.access(directory, os.W_OK | os.X_OK):
-                raise PermissionError("no permission to write")
-            if jax.process_index() == 0:
-                for path in manager.directory.iterdir():
-                    if path.name.startswith("step_") and DEBRIS in path.name:
-                        path.rmtree()
-        elif not manager.directory.is_dir():
-            raise FileNotFoundError("no such folder")
-    except (OSError, ValueError) as error:
-        reason = _blocked_by_file(directory) or _first_line(error)
-        raise CheckpointError(
-            f"can't keep checkpoints in {directory}: {reason}"
-        ) from error
-    _anywhere(False)
-    return manager
-
-
-def _save_args(arrays: Mapping[str, Any], manifest: Mapping[str, Any]) -> Any:
-    import orbax.checkpoint as ocp
-
-    parts = {"manifest": ocp.args.JsonSave(manifest)}
-    if arrays:
-        parts["tree"] = ocp.args.StandardSave(arrays)
-    return ocp.args.Composite(**parts)
-
-
-def _anywhere(flag: bool) -> bool:
-    """True on all processes if it is on one; all of them must call it."""
-    if jax.process_count() == 1:
-        return flag
-    from jax.experimental import multihost_utils
-
-    return bool(multihost_utils.process_allgather(np.array([flag])).any())
-
-
-def _blocked_by_file(directory: str) -> str:
-    """The part of a path that is a file where a folder should be."""
-    while directory and directory != os.path.dirname(directory):
-        if os.path.isfile(directory):
-            return f"{directory} is a file"
-        directory = os.path.dirname(directory)
-    return ""
-
-
-def _first_line(error: BaseException) -> str:
-    text = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {text[:500]}"
