@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -121,10 +122,20 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(source, whole, tmp_path):
     run.send_signal(signal.SIGKILL)
     run.communicate()
     folder = tmp_path / "two_phases" / "0" / "checkpoints"
-    found = sorted(folder.glob("step_*"), key=lambda p: int(p.name.split("_")[1]))
+    whole_ones = [p for p in folder.glob("step_*") if p.name[5:].isdigit()]
+    found = sorted(whole_ones, key=lambda p: int(p.name[5:]))
     files = [f for f in found[-1].rglob("*") if f.is_file() and f.stat().st_size > 50]
     largest = max(files, key=lambda f: f.stat().st_size)
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
     output = finish(source, tmp_path)
     assert found[-1].name in output
     assert ends(tmp_path) == whole
+
+
+def test_a_loss_that_is_no_number_ends_the_run(source, tmp_path):
+    run = start(source, tmp_path, "--config.strategies.two_phases.rate=1e38")
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 1, output
+    assert re.search(r"the loss is (nan|inf) at step \d+; rows of that batch", output)
+    assert "last good checkpoint: " in output
+    assert "Traceback" not in output
