@@ -202,7 +202,7 @@ def test_the_decay_rule_is_the_callers():
     assert decayed_by() == ["body/kernel", "head/kernel"]
     assert decayed_by(decay="norm/.*") == ["norm/bias", "norm/scale"]
     assert decayed_by(decay="body/bias") == []
-    with pytest.raises(tree.NoMatch, match="nearest: .*head/kernel"):
+    with pytest.raises(tree.NoMatch, match=r"nearest: .*head/kernel"):
         decayed_by(decay="heads/kernel")
     with pytest.raises(ValueError, match="no regular expression"):
         optim.adamw(0.1, decay="(")

@@ -34,13 +34,13 @@ def test_spans_of_worked_sentences(tags, spans):
 
 @pytest.mark.parametrize("tag", ["S-PER", "B", "O-PER", "B-", ""])
 def test_other_tags_raise(tag):
-    with pytest.raises(ValueError, match="tag '.*' at 1"):
+    with pytest.raises(ValueError, match=r"tag '.*' at 1"):
         sequence.bio_spans(["O", tag])
 
 
 def test_entity_f1_of_a_worked_example():
-    truth = ["B-PER I-PER O B-LOC".split(), "O B-ORG O".split()]
-    guess = ["B-PER I-PER O B-ORG".split(), "O B-ORG I-ORG".split()]
+    truth = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-ORG", "O"]]
+    guess = [["B-PER", "I-PER", "O", "B-ORG"], ["O", "B-ORG", "I-ORG"]]
     # one of three found is right, one of three real is found
     assert sequence.entity_f1(guess, truth) == pytest.approx(1 / 3)
     assert sequence.entity_f1(truth, truth) == 1.0

@@ -73,7 +73,7 @@ def check_weight(weight: Array) -> None:
         row = int(np.flatnonzero(weight < 0)[0])
         raise ValueError(f"weight of row {row} is {weight[row]}, expected at least 0")
     if not weight.sum() > 0:
-        raise ValueError("all weights are 0")
+        raise ValueError("every weight is zero")
 
 
 def check_labels(name: str, labels: Array, classes: int) -> None:

@@ -109,14 +109,15 @@ class LinearProbe:
         strengths: tuple[float, ...],
         validation: Any,
     ) -> Probe:
-        """`fit` with this estimator's settings."""
+        """`fit` with this estimator's settings, on rows padded with weight 0."""
+        more = _padding(len(X))
         return fit(
-            X,
-            labels,
+            np.pad(X, ((0, more), (0, 0))),
+            np.pad(labels, (0, more)),
             classes=len(self.classes_),
             validation=validation,
             strengths=strengths,
-            weight=weight,
+            weight=np.pad(weight, (0, more)),
             tolerance=self.tolerance,
             steps=self.steps,
         )
@@ -152,6 +153,12 @@ class LinearProbe:
         """Accuracy."""
         right = self.predict(X) == np.asarray(y)
         return float(np.average(right, weights=sample_weight))
+
+
+def _padding(count: int) -> int:
+    """Rows to add, at most a quarter or 31: folds of like size then compile once."""
+    size = max(32, 2 ** (count.bit_length() - 3))
+    return -count % size
 
 
 def _hold_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
