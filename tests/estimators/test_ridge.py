@@ -80,6 +80,7 @@ def test_more_features_than_rows_and_constant_ones():
     assert probe.kernel[4] == 0
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")
 @pytest.mark.parametrize(
     "call, message",
     [
