@@ -65,5 +65,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.patience = 0  # evaluations without a better score before the end; 0: never
     config.keep_optimiser = False  # keep what resumes training after the end, too
     config.tensorboard = False
+    config.allocator = "system"  # keep: never give memory back, faster on CPUs
     config.resamples = 1000  # of the bootstrap intervals
     return config

@@ -19,15 +19,16 @@ def get_config(arg: str = "") -> ConfigDict:
     config.reference = "from_scratch"
     config.run = "linear_probe,lora,partial,full,from_scratch"
     config.data.source = "bbc"
-    config.data.length = 64
-    config.data.buckets = (64,)
+    config.data.length = 48
+    config.data.buckets = (48,)
     config.data.per_class = 0 if arg == "all" else 20
     config.data.validation_per_class = 0 if arg == "all" else 20
-    config.data.test_limit = 1000
-    config.steps = 60
-    config.batch_size = 20
-    config.every.evaluate = 30
+    config.steps = 40
+    config.batch_size = 16
+    config.every.evaluate = 20
     config.select = "last"
+    config.model.dropout = 0.0
+    config.allocator = "keep"
     config.strategies = ConfigDict(
         {
             "from_scratch": {

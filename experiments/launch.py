@@ -80,6 +80,10 @@ def check(config: ConfigDict) -> list[Strategy]:
         )
     if config.select not in ("best", "last"):
         raise ValueError(f"config.select is {config.select!r}, expected best or last")
+    if config.allocator not in ("system", "keep"):
+        raise ValueError(
+            f"config.allocator is {config.allocator!r}, expected system or keep"
+        )
     if config.reference and config.reference not in config.strategies:
         close = nearest(config.reference, config.strategies.keys())
         raise ValueError(

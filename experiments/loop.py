@@ -43,6 +43,8 @@ class Progressed(NamedTuple):
     best_step: int = -1
     bad: int = 0
     """Evaluations without a new best."""
+    scores: dict[str, float] | None = None
+    """Of the last evaluation, if no step came after it."""
 
 
 class Hooks(NamedTuple):
@@ -146,7 +148,8 @@ def _read(waiting: Any, known: Progressed, hooks: Hooks) -> Progressed:
                 f"the loss is {loss} at step {start + i}; rows of that batch: {rows}"
             )
     hooks.progress.advance(len(losses), float(losses[-1]))
-    return known._replace(pending=known.pending + tuple(losses.tolist()))
+    pending = known.pending + tuple(losses.tolist())
+    return known._replace(pending=pending, scores=None)
 
 
 def _rows(batch: Any) -> str:
@@ -181,6 +184,7 @@ def _after(
         known = known._replace(best=score, best_step=step, bad=0)
     else:
         known = known._replace(bad=known.bad + 1)
+    known = known._replace(scores=scores)
     return known, score, bool(patience) and known.bad >= patience
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from experiments.allocator import keep_memory
+
 BAD, FAILED, STOPPED = 2, 1, 75
 
 
@@ -77,6 +79,8 @@ def main(argv: list[str]) -> int:
         config, workdir = parse(argv)
     except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
         return fail(error, BAD)
+    if config.get("allocator") == "keep":
+        keep_memory()  # before anything large is allocated
     from experiments.compiled import use_cache
     from experiments.launch import study
     from experiments.loop import NotFinite, Stopped

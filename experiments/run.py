@@ -95,6 +95,7 @@ def execute(job: Job) -> dict[str, Any]:
                 state, frozen, player, part, at = _phases(job, saved, sound, sinks)
                 if best_of and (best := saved.best()) is not None:
                     state, frozen = store.restore(saved, best, state, frozen)
+                    at = at._replace(known=at.known._replace(scores=None))
                 result = _finish(job, state, frozen, player, part, at, began)
         except loop.NotFinite as error:
             last = saved.latest()
@@ -246,7 +247,10 @@ def _finish(
     """Score the test split, write weights and predictions; the result's fields."""
     problem, task, config = job.problem, job.problem.task, job.config
     found = predicted(job, part, state, frozen, "test")
-    choice = predicted(job, part, state, frozen, "validation")
+    held_out = at.known.scores
+    if held_out is None:
+        choice = predicted(job, part, state, frozen, "validation")
+        held_out = evaluate.score(task, choice)
     scores = evaluate.score(task, found)
     step = int(state.step)
     averaged = "average" in state.memory
@@ -264,7 +268,7 @@ def _finish(
         "steps": at.step,
         "best_step": step,
         "test": scores | {"intervals": ends},
-        "validation": evaluate.score(task, choice),
+        "validation": held_out,
         "trainable": trainable,
         "total": total,
         "seconds": time.perf_counter() - began,

@@ -143,3 +143,8 @@ def finish(folder: Path, result: dict[str, Any], *, keep: bool) -> None:
 def ended(folder: Path) -> bool:
     """True if the run wrote its result."""
     return (folder / RESULT).is_file()
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """What the run wrote at its end, or None."""
+    return json.loads((folder / RESULT).read_text()) if ended(folder) else None

@@ -1,0 +1,104 @@
+"""Rate trials: python -m experiments.tune --config configs/X.py --workdir DIR.
+
+Runs every strategy that has a rate at `--factors` times that rate (default
+0.1,0.3,1,3), each on the config's seeds, and ranks the rates by the mean of the
+headline metric on validation, ties by its loss. The test split is never read. It ends
+with the lines to put into the config; finished trials are kept when it is started again.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from experiments import main as command
+from experiments import run, store
+from experiments.launch import check, names, with_steps
+from experiments.problem import Problem, make_problem, split
+from experiments.strategies import make_strategy
+
+
+def tune(config, workdir: Path, factors: list[float], stop) -> dict[str, dict]:
+    """Strategy -> {rate: validation scores, averaged over the seeds}."""
+    check(config)
+    problem = make_problem(config)
+    rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
+    config = with_steps(config, len(rows[config.seeds[0]]["train"]))
+    found = {}
+    for name in names(config):
+        own = config.strategies[name]
+        if own.get("rate", 0.0) > 0:
+            rates = [float(f"{own.rate * factor:.3g}") for factor in factors]
+            tried = (
+                trial(problem, config, name, r, rows, workdir, stop) for r in rates
+            )
+            found[name] = dict(zip(rates, tried, strict=True))
+    return found
+
+
+def trial(
+    problem: Problem, config, name: str, rate: float, rows, workdir, stop
+) -> dict:
+    """Mean validation scores of one strategy at one rate."""
+    config = config.copy_and_resolve_references()
+    config.strategies[name].rate = rate
+    strategy, parts, scores = make_strategy(name, config), {}, []
+    for seed in config.seeds:
+        folder = workdir / name / f"{rate:g}" / str(seed)
+        blind = rows[seed] | {"test": rows[seed]["validation"]}
+        job = run.Job(problem, strategy, seed, blind, folder, config, parts, stop)
+        result = store.read_result(folder) or run.execute(job)
+        scores.append(result["validation"])
+    return {key: sum(s[key] for s in scores) / len(scores) for key in scores[0]}
+
+
+def chosen(trials: dict[float, dict], metric: str) -> float:
+    """The rate with the best headline metric, of equals the lowest loss."""
+    return max(trials, key=lambda r: (trials[r][metric], -trials[r]["loss"]))
+
+
+def show(found: dict[str, dict], console: Console) -> None:
+    """A table of all trials and what to write into the config."""
+    for name, trials in found.items():
+        metric = next(iter(next(iter(trials.values()))))
+        table = Table("rate", f"validation {metric}", "loss", title=name)
+        best = chosen(trials, metric)
+        for rate, scores in trials.items():
+            mark = " *" if rate == best else ""
+            values = f"{scores[metric]:.3f}{mark}", f"{scores['loss']:.3f}"
+            table.add_row(f"{rate:g}", *values)
+        console.print(table)
+        tried = ", ".join(f'"{r:g}": {s[metric]:.3f}' for r, s in trials.items())
+        console.print(f'"rate": {best:g}, "trials": {{{tried}}}', highlight=False)
+
+
+def main(argv: list[str]) -> int:
+    """The whole command; returns its exit code."""
+    factors = [a for a in argv if a.startswith("--factors=")]
+    text = factors[-1].partition("=")[2] if factors else "0.1,0.3,1,3"
+    rest = [a for a in argv if a not in factors]
+    if "--help" in argv:
+        print(__doc__)
+        return 0
+    try:
+        values = [float(value) for value in text.split(",")]
+        config, workdir = command.parse(rest)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        return command.fail(error, command.BAD)
+    if config.get("allocator") == "keep":
+        command.keep_memory()
+    from experiments.compiled import use_cache
+
+    use_cache()
+    stop = command.asked_to_stop().is_set
+    try:
+        show(tune(config, workdir, values, stop), Console())
+    except (ValueError, OSError) as error:
+        return command.fail(error, command.BAD)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
