@@ -47,7 +47,7 @@ FIELDS = {
     "rate": 0.0,
     "average": 0.0,
     "phases": {},
-    "trials": {},
+    "trials": (),
     "optimiser": "",
     "schedule": "",
 }

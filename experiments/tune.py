@@ -3,7 +3,7 @@
 Runs every strategy that has a rate at `--factors` times that rate (default
 0.1,0.3,1,3), each on the config's seeds, and ranks the rates by the mean of the
 headline metric on validation, ties by its loss. The test split is never read. It ends
-with the lines to put into the config; finished trials are kept when it is started again.
+with the lines to put into the config; a second start goes on with what is missing.
 """
 
 import sys
@@ -70,8 +70,8 @@ def show(found: dict[str, dict], console: Console) -> None:
             values = f"{scores[metric]:.3f}{mark}", f"{scores['loss']:.3f}"
             table.add_row(f"{rate:g}", *values)
         console.print(table)
-        tried = ", ".join(f'"{r:g}": {s[metric]:.3f}' for r, s in trials.items())
-        console.print(f'"rate": {best:g}, "trials": {{{tried}}}', highlight=False)
+        tried = ", ".join(f"({r:g}, {s[metric]:.3f})" for r, s in trials.items())
+        console.print(f'"rate": {best:g}, "trials": ({tried})', highlight=False)
 
 
 def main(argv: list[str]) -> int:
