@@ -13,7 +13,6 @@ VERSION = re.search(
 REQUIRED = [
     "absl-py>=2.1",
     "chex>=0.1.92",
-    "flax>=0.12.8",
     "grain>=0.2.18",
     "huggingface_hub>=1.0",
     "jax>=0.10.2",
@@ -29,7 +28,7 @@ REQUIRED = [
     "tokenizers>=0.22",
 ]
 EXTRAS = {
-    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9"],
+    "test": ["pytest>=8.3", "ruff>=0.9"],
     "tfds": ["tensorflow-datasets>=4.9.10"],
     "tensorboard": ["tensorboardX>=2.6.2"],
     "torch": ["torch>=2.13,<2.14"],

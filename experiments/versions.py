@@ -6,7 +6,7 @@ import sys
 from importlib import metadata
 
 PACKAGES = (
-    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy"),
+    *("jax", "jaxlib", "optax", "orbax-checkpoint", "grain", "numpy"),
     *("scipy", "scikit-learn", "tokenizers", "safetensors", "ml_collections"),
 )
 

@@ -1,0 +1,186 @@
+"""What README shows works: its examples run, its commands are what CI runs."""
+
+import doctest
+import importlib
+import re
+import subprocess
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tl_jax.transfer import (
+    chain,
+    fold,
+    foldable,
+    freeze,
+    full,
+    lora,
+    merge,
+    partition,
+    trainable,
+)
+from tl_jax.tree import flatten
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+PYTHON = [block for block in blocks("python") if ">>>" not in block]
+METHOD, CONFIG = PYTHON
+
+
+def test_the_algebra_runs():
+    (shown,) = [block for block in blocks("python") if ">>>" in block]
+    test = doctest.DocTestParser().get_doctest(shown, {}, "README", "README.md", 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+    assert 10 < len(test.examples) <= 15
+
+
+def test_the_method_is_short():
+    assert len(METHOD.splitlines()) < 30
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory):
+    """The two blocks in one file, imported by name from the folder of a user."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "scale_shift.py").write_text(METHOD + "\n\n" + CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield importlib.import_module("scale_shift")
+
+
+@pytest.fixture(scope="module")
+def method(module):
+    """By a study's config: everything frozen, the method, a head."""
+    from experiments.strategies import make_transfer
+
+    strategy = module.get_config().strategies.scale_shift
+    return make_transfer(strategy.plan, "config.strategies.scale_shift.plan")
+
+
+@pytest.fixture(scope="module")
+def plan(method, tiny_bert):
+    return method(jax.random.key(0), with_head(tiny_bert))
+
+
+def with_head(base):
+    head = {"kernel": jnp.ones((base.model.width, 3)), "bias": jnp.arange(3.0)}
+    return full(base.params | {"head": head}, base.stats)
+
+
+def logits(base, params, inputs):
+    return np.asarray(base.model.apply(params, base.stats, inputs)[0].logits)
+
+
+def test_a_fresh_graft_leaves_outputs_alone(plan, tiny_bert, tokens):
+    before = logits(tiny_bert, with_head(tiny_bert).params, tokens)
+    after = logits(tiny_bert, plan.params, tokens)
+    np.testing.assert_allclose(after, before, atol=1e-6)
+    assert len(flatten(plan.params)) == len(flatten(with_head(tiny_bert).params)) + 24
+
+
+def test_it_folds(plan, tiny_bert, tokens):
+    rng = np.random.default_rng(0)
+    moved = jax.tree.map(
+        lambda x: x + 0.1 * rng.standard_normal(x.shape, np.float32), plan.params
+    )
+    patched = plan._replace(params=moved)
+    assert foldable(moved)
+    folded = fold(patched)
+    plain = with_head(tiny_bert).params
+    assert jax.tree.structure(folded.params) == jax.tree.structure(plain)
+    want = logits(tiny_bert, moved, tokens)
+    apart = np.abs(logits(tiny_bert, folded.params, tokens) - want).max()
+    assert apart <= 1e-5 * np.abs(want).max()
+
+
+def test_only_its_leaves_and_the_head_get_gradients(plan, tiny_bert, tokens):
+    train, frozen = partition(plan.params, trainable(plan.rates))
+
+    def loss(train):
+        params = merge(train, frozen)
+        out = tiny_bert.model.apply(params, tiny_bert.stats, tokens)[0]
+        return jax.nn.logsumexp(out.logits, axis=-1).sum()
+
+    slopes = flatten(jax.grad(loss)(train))
+    own = {path for path in flatten(plan.params) if "/patch/scale_shift/" in path}
+    assert set(slopes) == own | {"head/kernel", "head/bias"}
+    shift = "blocks/1/mlp/down/patch/scale_shift/shift"
+    assert all(np.abs(slopes[path]).max() > 0 for path in (shift, "head/kernel"))
+
+
+def test_it_composes_with_others(module, tiny_bert, tokens):
+    sites = r"blocks/\d+/attention/(query|value)"
+    both = chain(freeze(".*"), lora(2, sites), module.scale_shift(sites))
+    plan = both(jax.random.key(0), with_head(tiny_bert))
+    names = plan.params["blocks"]["0"]["attention"]["query"]["patch"]
+    assert sorted(names) == ["lora", "scale_shift"]
+    before = logits(tiny_bert, with_head(tiny_bert).params, tokens)
+    folded = fold(plan).params
+    np.testing.assert_allclose(logits(tiny_bert, folded, tokens), before, atol=1e-5)
+
+
+def test_it_is_a_strategy_of_the_study(module):
+    from experiments.strategies import make_strategy
+
+    config = module.get_config()
+    assert config.run.endswith(",scale_shift")
+    strategy = make_strategy("scale_shift", config)
+    assert strategy.title == "SSF"
+    assert [phase.steps for phase in strategy.phases] == [config.steps]
+
+
+def test_commands_come_in_the_order_that_is_promised():
+    main, tests, parity = blocks("bash")
+    assert main.splitlines()[-2:] == [
+        "pip install -c constraints.txt -e .",
+        "python -m experiments.main --config configs/quickstart.py "
+        "--workdir runs/quickstart",
+    ]
+    assert tests.splitlines()[-2:] == [
+        "pip install -c constraints.txt -e '.[test]'",
+        "python -m pytest -q",
+    ]
+    assert parity.splitlines()[0].startswith("pip install torch==")
+    assert parity.splitlines()[-1] == "python -m pytest -q -m parity"
+
+
+def test_ci_runs_what_readme_says():
+    """Its way of cutting commands out of README finds all of them, and no more."""
+    script = (ROOT / ".ci" / "run").read_text()
+    cut = re.search(r"^commands\(\) \{\n.*?^\}$", script, re.M | re.S)[0]
+    for number in (2, 3):
+        args = dict(capture_output=True, text=True, check=True, cwd=ROOT)
+        shell = ["bash", "-c", f"{cut}\ncommands {number}"]
+        found = subprocess.run(shell, **args).stdout.splitlines()
+        lines = blocks("bash")[number - 1].splitlines()
+        assert found == [s for s in lines if s.startswith(("pip ", "python -m pytest"))]
+
+
+def test_the_repository_map_and_the_methods_name_what_exists():
+    paths = re.findall(r"`((?:tl_jax|experiments|configs|tests)/[\w/.]+)`", README)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    commands = re.findall(r"python -m (experiments\.\w+)", README)
+    files = {ROOT / (name.replace(".", "/") + ".py") for name in commands}
+    assert [file for file in files if not file.is_file()] == []
+
+
+def test_constraints_pin_what_setup_asks_for():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in pins)
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in pins}
+    assert not pinned & {"torch", "tensorflow", "transformers", "flax"}
+    setup = (ROOT / "setup.py").read_text().split("EXTRAS")[0]
+    wanted = re.findall(r'^    "([\w-]+)>=', setup, re.M)
+    assert len(wanted) > 10
+    assert {name.lower().replace("_", "-") for name in wanted} <= pinned
