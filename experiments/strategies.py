@@ -14,7 +14,7 @@ from tl_jax.types import Transfer
 
 
 class Phase(NamedTuple):
-    """A part of a run under one plan."""
+    """A part of a run under one plan; a config may give steps as a share below 1."""
 
     name: str
     transfer: Transfer
@@ -104,8 +104,14 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
     merged = {field: part.get(field, own[field]) for field in PHASE_FIELDS}
     _check_fit(at, merged["fit"], config.task)
     steps = merged["steps"] if merged["steps"] >= 0 else config.steps
-    if merged["fit"]:
-        steps = max(merged["steps"], 0)
+    if 0 < steps < 1:
+        steps = max(round(steps * config.steps), 1)
+    if steps != int(steps):
+        raise ValueError(
+            f"config.{at}.steps is {steps}, expected a whole number, or a share of "
+            "config.steps below 1"
+        )
+    steps = max(int(merged["steps"]), 0) if merged["fit"] else int(steps)
     search = _optimiser_name(merged, config) == "lbfgs"
     if steps and not search and not 0 < merged["rate"] < math.inf:
         raise ValueError(
