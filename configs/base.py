@@ -26,8 +26,8 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.source = "bbc"  # a name of the catalogue, a file, a folder, tfds:NAME
-    config.data.text = "text"  # columns of a file
-    config.data.label = "label"
+    config.data.text = ""  # a file's column; empty: text, for task tokens: tokens
+    config.data.label = ""  # empty: label, for task tokens: labels
     config.data.length = 128  # tokens an example, at most
     config.data.buckets = ()  # padded lengths; empty: powers of two up to `length`
     config.data.per_class = 0  # training examples a class; 0: all

@@ -6,9 +6,7 @@ python -m experiments.main --config configs/quickstart.py --workdir runs/quickst
 from ml_collections import ConfigDict
 
 from configs import base
-
-HEAD = {"transform": "rate", "where": "head/.*", "value": 1.0}
-FREEZE = {"transform": "freeze", "where": ".*"}
+from configs.strategies import FREEZE, FROM_SCRATCH, HEAD, LINEAR_PROBE, LORA
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -29,28 +27,15 @@ def get_config(arg: str = "") -> ConfigDict:
     config.select = "last"
     config.model.dropout = 0.0
     config.allocator = "keep"
+    body = {"transform": "rate", "where": "blocks/[45]/.*", "value": 0.1}
     config.strategies = ConfigDict(
         {
-            "from_scratch": {
-                "title": "From scratch",
-                "note": "the same architecture, random weights",
-                "pretrained": False,
-                "rate": 1e-3,
-            },
-            "linear_probe": {
-                "title": "Linear probe",
-                "note": "logistic regression on frozen features",
-                "plan": (FREEZE,),
-                "fit": "linear_probe",
-            },
+            "from_scratch": FROM_SCRATCH | {"rate": 1e-3},
+            "linear_probe": LINEAR_PROBE,
             "partial": {
                 "title": "Partial freezing",
                 "note": "top two blocks and the head, at two rates",
-                "plan": (
-                    FREEZE,
-                    {"transform": "rate", "where": "blocks/[45]/.*", "value": 0.1},
-                    HEAD,
-                ),
+                "plan": (FREEZE, body, HEAD),
                 "rate": 1e-3,
             },
             "full": {
@@ -59,21 +44,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 "plan": ({"transform": "layerwise", "decay": 0.9},),
                 "rate": 2e-4,
             },
-            "lora": {
-                "title": "LoRA",
-                "note": "rank 8 beside queries and values, and the head",
-                "plan": (
-                    FREEZE,
-                    {
-                        "transform": "lora",
-                        "rank": 8,
-                        "where": r"blocks/\d+/attention/(query|value)",
-                        "alpha": 16.0,
-                    },
-                    HEAD,
-                ),
-                "rate": 5e-3,
-            },
+            "lora": LORA | {"rate": 5e-3},
         }
     )
     return config

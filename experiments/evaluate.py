@@ -25,7 +25,8 @@ class Predicted(NamedTuple):
 def predict_all(predict: Predict, streams: Iterable[Stream]) -> Predicted:
     """Run every batch, drop the padding, order by row.
 
-    Values over tokens are padded to the longest batch: labels by -100, logits by -1e9.
+    Values over tokens are padded to the longest batch: labels by -100, logits by
+    -1e9, which stands at every token of padding.
     """
     index, logits, labels = [], [], []
     waiting = None
@@ -35,7 +36,7 @@ def predict_all(predict: Predict, streams: Iterable[Stream]) -> Predicted:
             seen, found = waiting
             real = np.asarray(seen["weight"]) > 0
             index.append(np.asarray(seen["index"])[real])
-            logits.append(np.asarray(found)[real])
+            logits.append(_shown(np.asarray(found), seen["inputs"].get("mask"))[real])
             if seen.get("labels") is not None:
                 labels.append(np.asarray(seen["labels"])[real])
         waiting = device
@@ -45,6 +46,13 @@ def predict_all(predict: Predict, streams: Iterable[Stream]) -> Predicted:
         _join(logits, -1e9)[order],
         _join(labels, -100)[order] if labels else None,
     )
+
+
+def _shown(logits: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Logits [B T C] with -1e9 where `mask` [B T] shows no token; others as they are."""
+    if logits.ndim < 3 or mask is None:
+        return logits
+    return np.where(np.asarray(mask, bool)[..., None], logits, np.float32(-1e9))
 
 
 def _join(parts: list[np.ndarray], fill: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.evaluate import predict_all
@@ -11,14 +12,23 @@ from experiments.programs import Programs
 from tl_jax import data, estimators
 from tl_jax.estimators.linear_probe import STRENGTHS
 from tl_jax.transfer import set_head
-from tl_jax.types import Plan
+from tl_jax.types import Outputs, Plan
+
+Set = tuple[np.ndarray, np.ndarray]
+"""Features [N D] and labels [N ...]."""
 
 
-def features_of(problem: Problem, plan: Plan, rows: np.ndarray) -> Any:
-    """Features [N D] and labels of rows under a plan's weights, computed once."""
+def features_of(problem: Problem, plan: Plan, rows: np.ndarray) -> Set:
+    """What the head reads of rows under a plan's weights, and labels.
+
+    Features [N D] of examples, or of all words that have a label.
+    """
+
+    def read(outputs: Outputs) -> Any:
+        return outputs.tokens if problem.task.over == "tokens" else outputs.features
 
     def run(params: Any, stats: Any, inputs: Any) -> Any:
-        return problem.base.model.apply(params, stats, inputs)[0].features
+        return read(problem.base.model.apply(params, stats, inputs)[0])
 
     program = Programs(run)
 
@@ -26,26 +36,58 @@ def features_of(problem: Problem, plan: Plan, rows: np.ndarray) -> Any:
         inputs = jax.device_put(stream["inputs"])
         return program(plan.params, plan.stats, inputs)
 
-    return predict_all(predict, problem.streams(rows))
+    found = predict_all(predict, problem.streams(rows))
+    if problem.task.over != "tokens":
+        return found.logits, found.labels
+    shown = found.labels != -100
+    return found.logits[shown], found.labels[shown]
 
 
 def fit_head(name: str, problem: Problem, plan: Plan, rows: data.Splits) -> Plan:
     """The plan with its head fitted on features of the training rows.
 
-    The strength of the penalty is chosen on validation.
+    The strength of the penalty is chosen on validation. Numbers are fitted by a ridge
+    whatever `name` is, several labels one by one.
     """
     train = features_of(problem, plan, rows["train"])
     held = features_of(problem, plan, rows["validation"])
-    validation = held.logits, held.labels
-    if name == "ridge":
-        fitted = estimators.ridge(train.logits, train.labels, STRENGTHS, validation)
+    if name == "ridge" or problem.task.name == "regression":
+        fitted = estimators.ridge(*train, STRENGTHS, held)
+        kernel, bias = fitted.kernel, fitted.bias
+    elif problem.task.name == "multilabel":
+        kernel, bias = _one_by_one(train, held)
     else:
-        fitted = estimators.fit(
-            train.logits,
-            train.labels,
-            classes=len(problem.classes),
-            validation=validation,
-        )
-    kernel = jax.numpy.asarray(fitted.kernel).reshape(-1, problem.outputs)
-    bias = jax.numpy.asarray(fitted.bias).reshape(problem.outputs)
+        kernel, bias = _several(problem, train, held)
+    kernel = jnp.asarray(kernel).reshape(-1, problem.outputs)
+    bias = jnp.asarray(bias).reshape(problem.outputs)
     return set_head(kernel, bias)(jax.random.key(0), plan)
+
+
+def _several(problem: Problem, train: Set, held: Set) -> tuple[Any, Any]:
+    """Logistic regression over the classes, weighted as the task weighs them."""
+    weight = np.ones(len(train[1]), np.float32)
+    if problem.task.name == "classification":
+        stream = {"labels": jnp.asarray(train[1]), "weight": jnp.asarray(weight)}
+        weight = np.asarray(problem.task.weigh(stream))
+    fitted = estimators.fit(
+        *train, classes=len(problem.classes), validation=held, weight=weight
+    )
+    return fitted.kernel, fitted.bias
+
+
+def _one_by_one(train: Set, held: Set) -> tuple[np.ndarray, np.ndarray]:
+    """A logistic regression a label, kernel [D C] and bias [C].
+
+    A label that all training examples have, or none, becomes a constant of +-10.
+    """
+    kernels, biases = [], []
+    for label, truth in zip(train[1].T, held[1].T, strict=True):
+        if len(np.unique(label)) < 2:
+            kernels.append(np.zeros(train[0].shape[1], np.float32))
+            biases.append(np.float32(10 if label[0] else -10))
+            continue
+        yes, kept = label.astype(np.int32), truth.astype(np.int32)
+        fitted = estimators.fit(train[0], yes, classes=2, validation=(held[0], kept))
+        kernels.append(np.asarray(fitted.kernel[:, 1] - fitted.kernel[:, 0]))
+        biases.append(np.asarray(fitted.bias[1] - fitted.bias[0]))
+    return np.stack(kernels, -1), np.stack(biases)

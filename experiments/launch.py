@@ -13,12 +13,13 @@ from rich.console import Console
 
 from experiments import report, run, store
 from experiments.problem import Problem, make_problem, split
+from experiments.settings import check, names
 from experiments.strategies import Strategy, make_strategy
 from experiments.versions import machine, versions
 from tl_jax import data
 from tl_jax.checkpoint import write_atomic
 from tl_jax.transfer import describe
-from tl_jax.tree import nearest, stable_key
+from tl_jax.tree import stable_key
 
 GROWS = ("run", "seeds")
 """Fields that may change when a study goes on: more strategies, more seeds."""
@@ -32,8 +33,8 @@ def study(
     Everything that can be wrong with a config is found before the first compilation.
     """
     console = Console(stderr=True, highlight=False)
-    strategies = check(config)
-    open_workdir(config, workdir)
+    check(config)
+    check_workdir(config, workdir)
     problem = make_problem(config)
     rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
     asked = json.loads(config.to_json_best_effort())
@@ -41,6 +42,7 @@ def study(
     strategies = [make_strategy(name, config) for name in names(config)]
     for strategy in strategies:
         dry_plan(problem, strategy)
+    workdir.mkdir(parents=True, exist_ok=True)
     write_study(config, asked, workdir, command, strategies, problem, rows)
     seeds = ", ".join(map(str, config.seeds))
     console.print(
@@ -63,42 +65,6 @@ def study(
     console.print(f"report: {page}")
 
 
-def check(config: ConfigDict) -> list[Strategy]:
-    """The strategies; raises ValueError for a field that can't be right."""
-    if not names(config):
-        known = ", ".join(config.strategies.keys())
-        raise ValueError(f"config.run names no strategy; there are: {known}")
-    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
-        raise ValueError(f"config.seeds is {config.seeds}, expected distinct seeds")
-    for name in ("batch_size", "eval_batch_size", "accumulate"):
-        if config[name] < 1:
-            raise ValueError(f"config.{name} is {config[name]}, expected at least 1")
-    if config.batch_size % config.accumulate:
-        raise ValueError(
-            f"config.accumulate is {config.accumulate}, which does not divide "
-            f"config.batch_size, {config.batch_size}"
-        )
-    if config.select not in ("best", "last"):
-        raise ValueError(f"config.select is {config.select!r}, expected best or last")
-    if config.allocator not in ("system", "keep"):
-        raise ValueError(
-            f"config.allocator is {config.allocator!r}, expected system or keep"
-        )
-    if config.reference and config.reference not in config.strategies:
-        close = nearest(config.reference, config.strategies.keys())
-        raise ValueError(
-            f"config.reference is {config.reference!r}, nearest: {', '.join(close)}"
-        )
-    if config.steps < 0 or (config.steps == 0 and config.epochs <= 0):
-        raise ValueError("config.steps or config.epochs must be more than 0")
-    return [make_strategy(name, with_steps(config, 1)) for name in names(config)]
-
-
-def names(config: ConfigDict) -> list[str]:
-    """The strategies that `config.run` names, in its order."""
-    return [name.strip() for name in config.run.split(",") if name.strip()]
-
-
 def with_steps(config: ConfigDict, examples: int) -> ConfigDict:
     """The config with its number of steps known."""
     config = config.copy_and_resolve_references()
@@ -107,8 +73,8 @@ def with_steps(config: ConfigDict, examples: int) -> ConfigDict:
     return config
 
 
-def open_workdir(config: ConfigDict, workdir: Path) -> None:
-    """Make the workdir, or check that what is there is the same study.
+def check_workdir(config: ConfigDict, workdir: Path) -> None:
+    """Check that the workdir can be made, or that what is there is the same study.
 
     Raises ValueError naming the fields that differ, or NotADirectoryError.
     """
@@ -117,10 +83,15 @@ def open_workdir(config: ConfigDict, workdir: Path) -> None:
             raise NotADirectoryError(
                 f"--workdir {workdir}: {part} is a file, expected a folder"
             )
-    workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "study.json").is_file():
         return
-    before = json.loads((workdir / "study.json").read_text())["asked"]
+    try:
+        before = json.loads((workdir / "study.json").read_text())["asked"]
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"--workdir {workdir}: study.json is damaged ({error!r}); take another "
+            "folder, or move it away"
+        ) from None
     now = json.loads(config.to_json_best_effort())
     old, new = data_of(before), data_of(now)
     changed = [

@@ -24,6 +24,8 @@ KINDS = {
 }
 """Task -> what `data.task` must say of the labels."""
 OVER = {"tokens": "tokens", "span": "tokens"}
+COLUMNS = {"tokens": ("tokens", "labels")}
+"""Task -> (text, label) columns of a file where the config names none."""
 
 
 class Problem(NamedTuple):
@@ -84,7 +86,7 @@ def read_examples(config: ConfigDict) -> data.Examples:
     source, at = config.data.source, "config.data.source"
     path = Path(source).expanduser()
     if source.startswith("tfds:"):
-        examples = data.from_tfds(source[5:], label=config.data.label)
+        examples = data.from_tfds(source[5:], label=columns_of(config)[1])
     elif path.is_dir():
         examples = data.from_folder(path)
     elif path.is_file():
@@ -97,19 +99,31 @@ def read_examples(config: ConfigDict) -> data.Examples:
         raise no_match(at, source, data.catalogue())
     found, wanted = data.task(examples), KINDS[config.task]
     if found != wanted:
+        fits = [task for task, kind in KINDS.items() if kind == found]
+        hint = f"; --config.task={fits[0]} fits them" if fits else ""
+        if wanted == "multi-label":
+            hint = "; a .jsonl file with a list of names as each label gives them"
         raise ValueError(
             f"{at}: {source!r} has labels of kind {found!r}; task {config.task!r} "
-            f"needs {wanted!r}"
+            f"needs {wanted!r}{hint}"
         )
     return examples
 
 
 def _from_file(path: Path, config: ConfigDict) -> data.Examples:
-    if config.task == "tokens":
-        return data.from_tagged(path, labels=config.data.label)
     if config.task == "span":
         return data.from_questions(path)
-    return data.from_table(path, text=config.data.text, label=config.data.label)
+    text, label = columns_of(config)
+    if config.task == "tokens":
+        return data.from_tagged(path, tokens=text, labels=label)
+    regression = config.task == "regression"
+    return data.from_table(path, text=text, label=label, regression=regression)
+
+
+def columns_of(config: ConfigDict) -> tuple[str, str]:
+    """Names of the text and the label column: the config's, else the task's own."""
+    text, label = COLUMNS.get(config.task, ("text", "label"))
+    return config.data.text or text, config.data.label or label
 
 
 def load_base(config: ConfigDict) -> Pretrained:
@@ -142,14 +156,19 @@ def make_problem(config: ConfigDict) -> Problem:
             f"the most that {config.model.spec!r} takes"
         )
     buckets = tuple(config.data.buckets) or buckets_up_to(length)
-    tokens = encode(examples, base, config)
+    labels = None
+    if config.class_weights != "none" and config.task == "classification":
+        # Any seed's do: whatever is drawn anew for a seed has equal classes.
+        train = split(examples, config, config.seeds[0])["train"]
+        labels = examples.labels[train]
     task = make_task(
         config.task,
         examples.classes,
         smoothing=config.smoothing,
         class_weights=config.class_weights,
-        labels=examples.labels,
+        labels=labels,
     )
+    tokens = encode(examples, base.tokenizer, config)
     outputs = task.outputs(len(examples.classes))
     return Problem(
         base, task, outputs, examples.classes, examples, tokens, config, buckets
@@ -161,16 +180,16 @@ def buckets_up_to(length: int) -> tuple[int, ...]:
     return (*(size for size in BUCKETS if size < length), length)
 
 
-def encode(examples: data.Examples, base: Pretrained, config: ConfigDict) -> Any:
+def encode(examples: data.Examples, tokenizer: Any, config: ConfigDict) -> data.Tokens:
     """Token columns of the examples, kept on disk between runs."""
-    encoder, inputs = base.tokenizer.encoder, examples.inputs
+    encoder, inputs = tokenizer.encoder, examples.inputs
     shared = {"length": config.data.length, "cache": cache_folder() / "tokens"}
     if config.task == "tokens":
-        return data.tokenise_words(encoder, inputs["tokens"], examples.labels, **shared)
+        return data.tokenise_words(encoder, inputs["words"], examples.labels, **shared)
     if config.task == "span":
         texts = inputs["question"], inputs["context"]
         return data.tokenise_spans(encoder, *texts, examples.labels, **shared)
-    return data.tokenise(encoder, column(examples, config.data.text), **shared)
+    return data.tokenise(encoder, column(examples, columns_of(config)[0]), **shared)
 
 
 def column(examples: data.Examples, name: str) -> list[str]:
@@ -195,8 +214,7 @@ def split(examples: data.Examples, config: ConfigDict, seed: int) -> data.Splits
     if wanted == "classes":
         labels = np.asarray(examples.labels)
     names = examples.classes if wanted == "classes" else ()
-    texts = next((v for v in examples.inputs.values() if isinstance(v[0], str)), None)
-    groups = np.arange(count) if texts is None else data.groups_of(texts)
+    groups = _groups(examples)
     pool, test = _held_out(examples, own, labels, groups, names)
     if own.test_limit:
         drawn = np.random.default_rng(own.split_seed).permutation(test)
@@ -213,6 +231,16 @@ def split(examples: data.Examples, config: ConfigDict, seed: int) -> data.Splits
         found = data.stratified(labels[pool], shares, own.split_seed, **inside)
         parts = {name: pool[rows] for name, rows in found.items()}
     return data.disjoint(parts | {"test": test}, count)
+
+
+def _groups(examples: data.Examples) -> np.ndarray:
+    """A number [N] a row; rows of equal texts, words or contexts share theirs."""
+    columns = [v for v in examples.inputs.values() if isinstance(v, list)]
+    if not columns:
+        return np.arange(data.size(examples))
+    chosen = examples.inputs.get("context", columns[0])
+    texts = [text if isinstance(text, str) else " ".join(text) for text in chosen]
+    return data.groups_of(texts)
 
 
 def _held_out(examples, own, labels, groups, names) -> tuple[np.ndarray, np.ndarray]:

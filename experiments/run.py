@@ -120,6 +120,9 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
         if state is not None:
             plan = current(player, PLAYER, state, frozen).plan
         plan = phase.transfer(stable_key(key, phase.name), plan)
+        if phase.fit and state is not None:  # moments, averages: of another head
+            memory = {"stats": state.memory["stats"]}
+            state = state._replace(opt={}, memory=memory)
         if phase.fit and not (behind or here):
             plan = fit_head(phase.fit, job.problem, plan, job.rows)
         if len(at.starts) <= number:
@@ -149,7 +152,7 @@ def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part
             task.loss,
             weigh=task.weigh,
             accumulate=strategy.accumulate,
-            clip=strategy.clip,
+            clip=strategy.phases[number].clip,
             average=strategy.average,
         )
         programs = training(algorithm), predicting(algorithm)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from tl_jax.types import Transfer
 
 
 class Phase(NamedTuple):
-    """A part of a run under one plan."""
+    """A part of a run under one plan; a config may give steps as a share below 1."""
 
     name: str
     transfer: Transfer
@@ -22,6 +23,8 @@ class Phase(NamedTuple):
     """Name of an estimator that fits the head before any step."""
     tx: Callable[[int], Any]
     """(first step) -> optimiser."""
+    clip: float | None
+    """The gradient's norm, at most; None for a line search, which needs all of it."""
 
 
 class Strategy(NamedTuple):
@@ -34,7 +37,6 @@ class Strategy(NamedTuple):
     phases: tuple[Phase, ...]
     average: float | None
     accumulate: int
-    clip: float | None
 
 
 FIELDS = {
@@ -52,7 +54,11 @@ FIELDS = {
     "schedule": "",
 }
 PHASE_FIELDS = ("plan", "fit", "steps", "rate", "optimiser", "schedule")
-FITS = ("linear_probe", "ridge")
+FITS = {
+    "linear_probe": ("classification", "multilabel", "tokens", "regression"),
+    "ridge": ("regression",),
+}
+"""Estimator -> tasks whose head it fits; a linear probe of numbers is a ridge."""
 OPTIMISERS = ("adamw", "sgd", "lbfgs")
 
 
@@ -75,7 +81,10 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
         _phase(f"{at}.phases.{part}", part, own, dict(parts[part]), config)
         for part in sorted(parts)
     )
-    optimiser = config.optimiser
+    if not 0 <= own["average"] < 1:
+        raise ValueError(
+            f"config.{at}.average is {own['average']}, expected a decay in [0, 1)"
+        )
     return Strategy(
         name,
         own["title"] or name,
@@ -84,7 +93,6 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
         phases,
         own["average"] or None,
         config.get("accumulate", 1),
-        optimiser.clip or None,
     )
 
 
@@ -94,19 +102,42 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
         if field not in PHASE_FIELDS:
             raise no_match(f"config.{at}: field", field, PHASE_FIELDS)
     merged = {field: part.get(field, own[field]) for field in PHASE_FIELDS}
-    if merged["fit"] and merged["fit"] not in FITS:
-        raise no_match(f"config.{at}.fit", merged["fit"], FITS)
+    _check_fit(at, merged["fit"], config.task)
     steps = merged["steps"] if merged["steps"] >= 0 else config.steps
-    if merged["fit"]:
-        steps = max(merged["steps"], 0)
-    if steps and merged["rate"] <= 0 and _optimiser_name(merged, config) != "lbfgs":
+    if 0 < steps < 1:
+        steps = max(round(steps * config.steps), 1)
+    if steps != int(steps):
+        raise ValueError(
+            f"config.{at}.steps is {steps}, expected a whole number, or a share of "
+            "config.steps below 1"
+        )
+    steps = max(int(merged["steps"]), 0) if merged["fit"] else int(steps)
+    search = _optimiser_name(merged, config) == "lbfgs"
+    if steps and not search and not 0 < merged["rate"] < math.inf:
         raise ValueError(
             f"config.{at}: rate is {merged['rate']}, expected more than 0 "
             f"for {steps} steps"
         )
     plan = make_transfer(merged["plan"], f"config.{at}.plan")
-    tx = make_optimiser(merged, steps, config)
-    return Phase(name, plan, steps, merged["fit"] or None, tx)
+    try:
+        tx = make_optimiser(merged, steps, config)
+    except ValueError as error:
+        raise ValueError(f"config.optimiser, for config.{at}: {error}") from error
+    clip = None if search else config.optimiser.clip or None
+    return Phase(name, plan, steps, merged["fit"] or None, tx, clip)
+
+
+def _check_fit(at: str, name: str, task: str) -> None:
+    """Raise for an estimator that is unknown or does not fit the task's labels."""
+    if not name:
+        return
+    if name not in FITS:
+        raise no_match(f"config.{at}.fit", name, FITS)
+    if task not in FITS[name]:
+        raise ValueError(
+            f"config.{at}.fit: {name} fits {', '.join(FITS[name])}, but config.task is "
+            f"{task!r}; train a head by steps instead: freeze '.*', rate 'head/.*' 1"
+        )
 
 
 def _optimiser_name(merged: Mapping[str, Any], config: ConfigDict) -> str:
@@ -120,7 +151,7 @@ def make_optimiser(
     settings = config.optimiser
     name = _optimiser_name(merged, config)
     if name not in OPTIMISERS:
-        raise no_match("config.optimiser.name", name, OPTIMISERS)
+        raise no_match("name", name, OPTIMISERS)
     shape = merged["schedule"] or settings.schedule
     warmup, end = settings.warmup, settings.end
     curve = optim.schedule(shape, merged["rate"], max(steps, 1), warmup, end)

@@ -15,8 +15,9 @@ from rich.table import Table
 
 from experiments import main as command
 from experiments import run, store
-from experiments.launch import check, names, with_steps
+from experiments.launch import with_steps
 from experiments.problem import Problem, make_problem, split
+from experiments.settings import check, names
 from experiments.strategies import make_strategy
 
 

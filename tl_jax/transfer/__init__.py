@@ -4,7 +4,7 @@ from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
 from tl_jax.transfer.graft import graft
 from tl_jax.transfer.lora import LoRA, lora
-from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, trainable
+from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, top, trainable
 from tl_jax.transfer.surgery import new_head, set_head, stack_layers, unstack_layers
 from tl_jax.tree import diff, merge, partition
 
@@ -26,6 +26,7 @@ __all__ = [
     "rate",
     "set_head",
     "stack_layers",
+    "top",
     "totals",
     "trainable",
     "unstack_layers",

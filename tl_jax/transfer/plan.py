@@ -89,6 +89,42 @@ def layerwise(decay: float) -> Transfer:
     return transfer
 
 
+def top(count: int, value: float = 1.0) -> Transfer:
+    """Set the rate of the last `count` blocks and of all that comes after them.
+
+    Whatever the depth is: of 12 blocks `top(2)` opens 10 and 11, norm, pooler and head.
+    Embeddings, lower blocks and patches keep their rates. Raises `NoMatch` without
+    blocks, ValueError for more than there are.
+    """
+    if count < 0 or not value >= 0:
+        raise ValueError(f"top({count}, {value}): expected 0 or more of both")
+
+    def transfer(key: Key, plan: Plan) -> Plan:
+        known = [path for path in paths(plan.rates) if "/patch/" not in path]
+        matches(BLOCK.pattern, known, "top needs blocks:")
+        numbers = {p: _number(p) for p in known}
+        depth = max(n for n in numbers.values() if n is not None) + 1
+        if count > depth:
+            raise ValueError(f"top({count}): the model has {depth} blocks")
+        outside = re.compile(r"(?:.*/)?embed/.*")
+        chosen = [
+            path
+            for path, n in numbers.items()
+            if (n is None and not outside.fullmatch(path))
+            or (n is not None and n >= depth - count)
+        ]
+        rule = "|".join(map(re.escape, chosen))
+        return _with_rates(plan, rule, lambda path, old: float(value))
+
+    return transfer
+
+
+def _number(path: str) -> int | None:
+    """The block that a leaf belongs to, None outside of them."""
+    found = BLOCK.fullmatch(path)
+    return None if found is None else _single(found[1], path)
+
+
 def _single(name: str, path: str) -> int:
     """The one block a name stands for; stacked blocks share their rates."""
     numbers = block_range(name)

@@ -1,0 +1,46 @@
+"""Fine-tune any pretrained encoder on any labelled texts, by a strategy of your choice.
+
+python -m experiments.main --config configs/finetune.py:lora --workdir runs/mine \
+    --config.data.source=reviews.csv
+
+The argument names strategies (`full` where there is none, `lora,full` compares two):
+
+- `full`: everything at 2e-5, as BERT is usually tuned (Devlin et al., 2019)
+- `lora`: low-rank products beside queries and values (Hu et al., 2021)
+- `linear_probe`: the head alone, in closed form or convex (Alain and Bengio, 2017)
+- `partial`: the top two blocks and the head
+- `bias`: biases and the head (Ben Zaken et al., 2021)
+- `lp_ft`: a linear probe, then everything (Kumar et al., 2022)
+- `gradual`: from the head downwards (Howard and Ruder, 2018)
+
+Also set, as the data asks for: `--config.model.spec` (an asset, a Hugging Face folder,
+a hub's id), `--config.task` (classification, regression, multilabel, tokens, span),
+`--config.data.text` and `--config.data.label` (columns), `--config.epochs`,
+`--config.strategies.lora.rate`. `experiments.predict` then labels new texts.
+
+Expected: a folder with `study.json`, a report, and for each strategy and seed the
+weights, test predictions and scores with intervals.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base, strategies
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """`arg` names the strategies to run, with commas."""
+    config = base.get_config()
+    config.name = "finetune"
+    config.run = arg or "full"
+    config.strategies = ConfigDict(
+        {
+            "full": strategies.FULL | {"rate": 2e-5},
+            "lora": strategies.LORA | {"rate": 5e-4},
+            "linear_probe": strategies.LINEAR_PROBE | {"rate": 1e-3},
+            "partial": strategies.PARTIAL | {"rate": 5e-5},
+            "bias": strategies.BIAS | {"rate": 1e-3},
+            "lp_ft": strategies.LP_FT | {"rate": 2e-5},
+            "gradual": strategies.GRADUAL | {"rate": 2e-5},
+        }
+    )
+    return config

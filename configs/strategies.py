@@ -1,0 +1,60 @@
+"""Ways to reuse a pretrained transformer, as data; configs add rates of their own."""
+
+FREEZE = {"transform": "freeze", "where": ".*"}
+OPEN = {"transform": "rate", "where": ".*", "value": 1.0}
+HEAD = {"transform": "rate", "where": "head/.*", "value": 1.0}
+
+FROM_SCRATCH = {
+    "title": "From scratch",
+    "note": "the same architecture, random weights",
+    "pretrained": False,
+}
+FULL = {"title": "Full fine-tuning", "note": "everything at one rate"}
+LINEAR_PROBE = {
+    "title": "Linear probe",
+    "note": "logistic regression on frozen features",
+    "plan": (FREEZE,),
+    "fit": "linear_probe",
+}
+LORA = {
+    "title": "LoRA",
+    "note": "rank 8 beside queries and values, and the head",
+    "plan": (
+        FREEZE,
+        {
+            "transform": "lora",
+            "rank": 8,
+            "where": r"blocks/\d+/attention/(query|value)",
+            "alpha": 16.0,
+        },
+        HEAD,
+    ),
+}
+PARTIAL = {
+    "title": "Partial freezing",
+    "note": "the top two blocks and the head",
+    "plan": (FREEZE, {"transform": "top", "count": 2}),
+}
+BIAS = {
+    "title": "BitFit",
+    "note": "biases and the head",
+    "plan": (FREEZE, {"transform": "rate", "where": ".*/bias", "value": 1.0}, HEAD),
+}
+LP_FT = {
+    "title": "Probe, then fine-tune",
+    "note": "the head is fitted first, so that it distorts fewer features",
+    "phases": {
+        "1_probe": {"plan": (FREEZE, HEAD), "fit": "linear_probe"},
+        "2_tune": {"plan": (OPEN,)},
+    },
+}
+GRADUAL = {
+    "title": "Gradual unfreezing",
+    "note": "the head, one block, two blocks, everything",
+    "phases": {
+        "1_head": {"plan": (FREEZE, HEAD), "steps": 0.25},
+        "2_one": {"plan": ({"transform": "top", "count": 1},), "steps": 0.25},
+        "3_two": {"plan": ({"transform": "top", "count": 2},), "steps": 0.25},
+        "4_all": {"plan": (OPEN,), "steps": 0.25},
+    },
+}
