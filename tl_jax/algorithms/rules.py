@@ -55,13 +55,15 @@ def accumulated(
         weights = jax.vmap(weigh)(micro)
         shares = weights / jnp.maximum(weights.sum(), 1e-12)
 
+        def taken(own: Batch, key: Key):
+            return grad(f, train, own, key)
+
         def one(total: Any, part: tuple[Batch, Key, Array]):
             own, key, share = part
-            return _add(total, grad(f, train, own, key), share), None
+            return _add(total, taken(own, key), share), None
 
-        shapes = jax.eval_shape(
-            grad, f, train, jax.tree.map(lambda leaf: leaf[0], micro), key
-        )
+        first = jax.tree.map(lambda leaf: leaf[0], micro)
+        shapes = jax.eval_shape(taken, first, key)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         keys = jax.random.split(key, parts)
         return jax.lax.scan(one, zeros, (micro, keys, shares))[0]
