@@ -70,6 +70,7 @@ def check(config: ConfigDict) -> None:
             "config.data.validation_per_class is 0, expected at least 1 beside "
             f"config.data.per_class, {config.data.per_class}"
         )
+    _check_buckets(config.data.buckets, config.data.length)
     if config.select not in ("best", "last"):
         raise ValueError(f"config.select is {config.select!r}, expected best or last")
     if config.steps == 0 and not 0 < config.epochs < math.inf:
@@ -103,6 +104,16 @@ def _check_run(config: ConfigDict) -> None:
             raise ValueError(f"config.run: {name!r} can't be a folder's name")
     if config.reference and config.reference not in known:
         raise no_match("config.reference", config.reference, known)
+
+
+def _check_buckets(buckets: Any, length: int) -> None:
+    """Whole numbers, the largest at least `length`; empty for the default ones."""
+    fine = all(isinstance(n, int) and n > 0 for n in buckets)
+    if buckets and (not fine or max(buckets) < length):
+        raise ValueError(
+            f"config.data.buckets is {tuple(buckets)}, expected lengths up to "
+            f"config.data.length, {length}, or more"
+        )
 
 
 def _check_seeds(seeds: Any) -> None:

@@ -37,7 +37,9 @@ def labelled(kind: str) -> list[dict]:
         sets = (["warm", "far"], ["near"], ["far"])
         return [{"text": t, "label": sets[k]} for t, k in made]
     if kind == "tokens":
-        tags = {w: t for k, t in zip(WORDS, ("B-x", "I-x", "O"), strict=True) for w in k}
+        tags = {
+            w: t for k, t in zip(WORDS, ("B-x", "I-x", "O"), strict=True) for w in k
+        }
         return [
             {"tokens": t.split(), "labels": [tags.get(w, "O") for w in t.split()]}
             for t, _ in made
