@@ -59,9 +59,8 @@ def accumulated(
             own, key, share = part
             return _add(total, grad(f, train, own, key), share), None
 
-        shapes = jax.eval_shape(
-            grad, f, train, jax.tree.map(lambda leaf: leaf[0], micro), key
-        )
+        first = jax.tree.map(lambda leaf: leaf[0], micro)
+        shapes = jax.eval_shape(lambda *args: grad(f, *args), train, first, key)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         keys = jax.random.split(key, parts)
         return jax.lax.scan(one, zeros, (micro, keys, shares))[0]
