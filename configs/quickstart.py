@@ -10,7 +10,7 @@ from configs.strategies import FREEZE, FROM_SCRATCH, HEAD, LINEAR_PROBE, LORA
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """`all` trains on all labels that are not test."""
+    """`all` trains on all labels that are not test, twice over."""
     config = base.get_config()
     config.name = "quickstart"
     config.seeds = (0, 1, 2)
@@ -21,7 +21,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.buckets = (48,)
     config.data.per_class = 0 if arg == "all" else 20
     config.data.validation_per_class = 0 if arg == "all" else 20
-    config.steps = 40
+    config.steps = 0 if arg == "all" else 40
+    config.epochs = 2.0
     config.batch_size = 16
     config.every.evaluate = 20
     config.select = "last"
@@ -30,21 +31,31 @@ def get_config(arg: str = "") -> ConfigDict:
     body = {"transform": "rate", "where": "blocks/[45]/.*", "value": 0.1}
     config.strategies = ConfigDict(
         {
-            "from_scratch": FROM_SCRATCH | {"rate": 1e-3},
+            "from_scratch": FROM_SCRATCH
+            | {
+                "rate": 1e-3,
+                "trials": ((1e-4, 0.24), (3e-4, 0.43), (1e-3, 0.52), (3e-3, 0.2)),
+            },
             "linear_probe": LINEAR_PROBE,
             "partial": {
                 "title": "Partial freezing",
                 "note": "top two blocks and the head, at two rates",
                 "plan": (FREEZE, body, HEAD),
-                "rate": 1e-3,
+                "rate": 3e-3,
+                "trials": ((1e-4, 0.44), (3e-4, 0.83), (1e-3, 0.91), (3e-3, 0.94)),
             },
             "full": {
                 "title": "Full fine-tuning",
                 "note": "everything, rates decaying by 0.9 a layer",
                 "plan": ({"transform": "layerwise", "decay": 0.9},),
                 "rate": 2e-4,
+                "trials": ((2e-5, 0.63), (6e-5, 0.87), (2e-4, 0.92), (6e-4, 0.88)),
             },
-            "lora": LORA | {"rate": 5e-3},
+            "lora": LORA
+            | {
+                "rate": 5e-3,
+                "trials": ((5e-4, 0.75), (1.5e-3, 0.89), (5e-3, 0.91), (1.5e-2, 0.91)),
+            },
         }
     )
     return config

@@ -49,7 +49,7 @@ def predict_all(predict: Predict, streams: Iterable[Stream]) -> Predicted:
 
 
 def _shown(logits: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Logits [B T C] with -1e9 where `mask` [B T] shows no token; others unchanged."""
+    """Logits [B T C] with -1e9 in the padding of `mask` [B T]; others as they are."""
     if logits.ndim < 3 or mask is None:
         return logits
     return np.where(np.asarray(mask, bool)[..., None], logits, np.float32(-1e9))

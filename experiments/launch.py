@@ -102,7 +102,9 @@ def check_workdir(config: ConfigDict, workdir: Path) -> None:
     if changed:
         raise ValueError(
             f"--workdir {workdir} holds a study with another config; take another "
-            "folder, or the same values:\n  " + "\n  ".join(changed[:12])
+            "folder, or the same values:\n  "
+            + "\n  ".join(changed[:6])
+            + (f"\n  and {len(changed) - 6} more" if len(changed) > 6 else "")
         )
 
 

@@ -9,10 +9,14 @@ Exit codes: 0 done, 1 a run failed, 2 a bad flag, config, file or folder,
 75 stopped by a signal after saving: run the same command again.
 """
 
+import re
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -20,13 +24,36 @@ from ml_collections import ConfigDict, config_flags
 from experiments.allocator import keep_memory
 
 BAD, FAILED, STOPPED = 2, 1, 75
+OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 
 
-def parse(argv: list[str]) -> tuple[ConfigDict, Path]:
-    """Config and workdir of a command line; raises SystemExit for `--help`."""
+class Usage(ValueError):
+    """A command line that can't be right."""
+
+
+def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
+    """Config and workdir of a command line; raises SystemExit for `--help`.
+
+    Raises `Usage` naming the flag, with the nearest field or the expected type.
+    """
+    values = read(argv)
+    if values.help:
+        print(f"{__doc__}\n{values.main_module_help() or values.get_help()}")
+        raise SystemExit(0)
+    for name in ("config", "workdir"):
+        if values[name].value is None:
+            raise Usage(f"--{name} is missing; see --help")
+    if not isinstance(values.config, ConfigDict):
+        raise Usage(f"--config {config_file(argv)}: there is no such file")
+    return values.config, Path(values.workdir).expanduser().absolute()
+
+
+def read(argv: Sequence[str]) -> flags.FlagValues:
+    """The flags of a command line; raises `Usage`."""
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
         "config",
+        sys_argv=list(argv),
         help_string="A file of configs/, with an argument for it: configs/X.py:arg.",
         flag_values=values,
     )
@@ -37,28 +64,68 @@ def parse(argv: list[str]) -> tuple[ConfigDict, Path]:
         flag_values=values,
     )
     flags.DEFINE_bool("help", False, "Show this text.", flag_values=values)
-    rest = values(argv)
-    if values.help:
-        print(f"{__doc__}\n{values.main_module_help() or values.get_help()}")
-        raise SystemExit(0)
+    try:
+        rest = values(argv)
+    except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
+        raise Usage(explain(error, argv)) from error
     if len(rest) > 1:
-        raise flags.Error(f"what is {rest[1]!r}? Flags begin with --")
-    for name in ("config", "workdir"):
-        if values[name].value is None:
-            raise flags.Error(f"--{name} is missing; see --help")
-    return values.config, Path(values.workdir).expanduser().absolute()
+        raise Usage(f"what is {rest[1]!r}? Flags begin with --")
+    return values
+
+
+def config_file(argv: Sequence[str]) -> str:
+    """What the command line gives as `--config`; empty where it is missing."""
+    for flag, following in zip(argv, [*argv[1:], ""], strict=True):
+        if re.fullmatch(r"--?config(=.*)?", flag):
+            return flag.partition("=")[2] or following
+    return ""
+
+
+def explain(error: Exception, argv: Sequence[str]) -> str:
+    """What is wrong with a command line, in the user's terms."""
+    file, text = config_file(argv), str(error.args[0] if error.args else error)
+    overrides = [m[1] for flag in argv[1:] if (m := OVERRIDE.match(flag))]
+    if not file:
+        return f"--config is missing; see --help ({text})" if overrides else text
+    if not overrides:
+        if isinstance(error, AttributeError) and "get_config" in text:
+            return f"--config {file}: it has no function get_config"
+        about_file = not isinstance(error, flags.Error) and file not in text
+        return f"--config {file}: {text}" if about_file else text
+    known = _fields(read([argv[0], f"--config={file}"]).config)
+    for name in overrides:
+        if name not in known:
+            from tl_jax.tree import nearest
+
+            close = ", ".join(f"--config.{n}" for n in nearest(name, known))
+            return f"--config.{name}: {file} has no such field; nearest: {close}"
+        if f"--config.{name}=" in text:
+            value = known[name]
+            if isinstance(value, ConfigDict):
+                inside = ", ".join(f"--config.{name}.{field}" for field in value)
+                return f"--config.{name} has fields of its own: {inside}"
+            return f"{text}; expected {type(value).__name__}, such as {value!r}"
+    return text
+
+
+def _fields(config: Any, at: str = "") -> dict[str, Any]:
+    """Every field of a config by its dotted name, parts with fields among them."""
+    if not isinstance(config, ConfigDict):
+        return {at: config}
+    found = {at: config} if at else {}
+    for name, value in config.items():
+        found |= _fields(value, f"{at}.{name}" if at else name)
+    return found
 
 
 def fail(error: Exception, code: int) -> int:
     """One screen on stderr: what was wrong."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, (AttributeError, KeyError)) and error.args:
-        text = str(error.args[0])
-    print(f"error: {text.strip()}", file=sys.stderr)
+    print(f"error: {str(error).strip() or type(error).__name__}", file=sys.stderr)
     return code
 
 
-def asked_to_stop() -> threading.Event:
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
     """Set by SIGTERM or SIGINT; a second one ends the process at once."""
     event = threading.Event()
 
@@ -68,16 +135,20 @@ def asked_to_stop() -> threading.Event:
         event.set()
         print("stopping after this step; saving", file=sys.stderr)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, note)
-    return event
+    numbers = signal.SIGTERM, signal.SIGINT
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """The whole command; returns its exit code."""
     try:
         config, workdir = parse(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
+    except Usage as error:
         return fail(error, BAD)
     if config.get("allocator") == "keep":
         keep_memory()  # before anything large is allocated
@@ -87,14 +158,14 @@ def main(argv: list[str]) -> int:
     from tl_jax.checkpoint import CheckpointError
 
     use_cache()
-    event = asked_to_stop()
     try:
-        study(config, workdir, argv, event.is_set)
+        with asked_to_stop() as event:
+            study(config, workdir, list(argv), event.is_set)
     except Stopped as error:
         return fail(error, STOPPED)
     except (NotFinite, CheckpointError) as error:
         return fail(error, FAILED)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         return fail(error, BAD)
     return 0
 

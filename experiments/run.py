@@ -74,6 +74,14 @@ def first_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
     return new_head(problem.outputs, base.model.width)(key, full(params, stats))
 
 
+def last_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
+    """The plan that a run ends with, before any training."""
+    plan = first_plan(problem, strategy, key)
+    for phase in strategy.phases:
+        plan = phase.transfer(stable_key(key, phase.name), plan)
+    return plan
+
+
 def base_params(problem: Problem, strategy: Strategy) -> dict:
     """What a checkpoint need not hold: the pretrained weights."""
     return problem.base.params if strategy.pretrained else {}

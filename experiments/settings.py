@@ -71,6 +71,7 @@ def check(config: ConfigDict) -> None:
             "config.data.validation_per_class is 0, expected at least 1 beside "
             f"config.data.per_class, {config.data.per_class}"
         )
+    _check_buckets(config.data.buckets, config.data.length)
     for name, known in CHOICES.items():
         if config[name] not in known:
             raise no_match(f"config.{name}", config[name], known)
@@ -105,6 +106,16 @@ def _check_run(config: ConfigDict) -> None:
             raise ValueError(f"config.run: {name!r} can't be a folder's name")
     if config.reference and config.reference not in known:
         raise no_match("config.reference", config.reference, known)
+
+
+def _check_buckets(buckets: Any, length: int) -> None:
+    """Whole numbers, the largest at least `length`; empty for the default ones."""
+    fine = all(isinstance(n, int) and n > 0 for n in buckets)
+    if buckets and (not fine or max(buckets) < length):
+        raise ValueError(
+            f"config.data.buckets is {tuple(buckets)}, expected lengths up to "
+            f"config.data.length, {length}, or more"
+        )
 
 
 def _check_seeds(seeds: Any) -> None:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from experiments.evaluate import Predicted
 from experiments.versions import versions
 from tl_jax.checkpoint import write_atomic
-from tl_jax.tree import diff, flatten, map_with_path, no_match
+from tl_jax.tree import diff, flatten, map_with_path, no_match, same_bytes
 from tl_jax.types import Frozen, Key, Plan, State
 
 MODEL = "model.safetensors"
@@ -83,17 +83,38 @@ def save_model(folder: Path, plan: Plan, base: dict, source: dict) -> None:
     write_atomic(folder / MODEL, encode(arrays, {"base": header}))
 
 
-def load_model(folder: Path, plan: Plan) -> Plan:
+def read_model(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays that a finished run wrote, and the header beside them.
+
+    Raises FileNotFoundError if it has not ended, ValueError for a damaged file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = folder / MODEL
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} has no {MODEL}: the run has not ended")
+    try:
+        with safe_open(file, framework="np") as opened:
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return arrays, opened.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged: {error}; run the study anew") from None
+
+
+def load_model(folder: Path, plan: Plan, base: dict, source: dict) -> Plan:
     """`plan` with the weights that a finished run wrote.
 
-    Raises FileNotFoundError if it has not ended, `NoMatch` or ValueError for leaves
-    that the plan has not, or of another shape.
+    `base` and `source` are those that `save_model` got. Raises FileNotFoundError if
+    the run has not ended, ValueError for another base, `NoMatch` or ValueError for
+    leaves that the plan has not, that nobody has, or of another shape.
     """
-    from safetensors.numpy import load_file
-
-    if not (folder / MODEL).is_file():
-        raise FileNotFoundError(f"{folder} has no {MODEL}: the run has not ended")
-    arrays = load_file(folder / MODEL)
+    arrays, header = read_model(folder)
+    if header.get("hash") != source["hash"]:
+        raise ValueError(
+            f"{folder / MODEL} was trained from weights of hash {header.get('hash')}, "
+            f"but {source['spec']!r} now holds {source['hash']}; give back the folder "
+            "that was used then"
+        )
     known = flatten(plan.params) | flatten({"stats": plan.stats})
     for path, leaf in arrays.items():
         if path not in known:
@@ -103,6 +124,11 @@ def load_model(folder: Path, plan: Plan) -> Plan:
                 f"{folder / MODEL}: {path!r} is {leaf.shape}, the plan's "
                 f"{np.shape(known[path])}"
             )
+
+    given = flatten(base)
+    for path, leaf in flatten(plan.params).items():
+        if path not in arrays and not (path in given and same_bytes(leaf, given[path])):
+            raise ValueError(f"{folder / MODEL} lacks {path!r}, which the base has not")
 
     def choose(path: str, leaf: Any) -> Any:
         return jax.numpy.asarray(arrays[path]) if path in arrays else leaf

@@ -203,7 +203,8 @@ def scaled(player: Player) -> optax.GradientTransformationExtraArgs:
 
 
 def _group(tx: optax.GradientTransformation, part: Params) -> Group:
-    return Group(tx.init(part), tuple(flatten(part)))
+    """Leaves with a fresh state, its buffers apart: optax may share zeros in it."""
+    return Group(copy(tx.init(part)), tuple(flatten(part)))
 
 
 def _regroup(tx: Any, train: Params, groups: dict[str, Group]) -> dict[str, Group]:
@@ -212,14 +213,13 @@ def _regroup(tx: Any, train: Params, groups: dict[str, Group]) -> dict[str, Grou
     for name, group in groups.items():
         paths = tuple(path for path in group.paths if path in open_now)
         if paths:
-            own = Group(None, paths)
-            fresh = tx.init(own.part(train))
-            kept[name] = Group(carry(group.state, fresh), paths)
+            fresh = _group(tx, Group(None, paths).part(train))
+            kept[name] = Group(carry(group.state, fresh.state), paths)
             open_now -= set(paths)
     if open_now:
         paths = tuple(path for path in flatten(train) if path in open_now)
         name = str(max((int(name) for name in groups), default=-1) + 1)
-        kept[name] = Group(tx.init(Group(None, paths).part(train)), paths)
+        kept[name] = _group(tx, Group(None, paths).part(train))
     return kept
 
 

@@ -1,0 +1,174 @@
+"""Label new texts with a model of a finished study.
+
+    python -m experiments.predict --workdir runs/mine --input new.csv
+    python -m experiments.predict --workdir runs/mine --input new.txt \\
+        --output labels.jsonl --strategy lora --seed 1
+
+Reads .txt (a text a line), .csv, .tsv or .jsonl, with the study's text column
+(`question` and `context` for spans, `tokens` for tags). Writes .jsonl or .csv, or a
+table to the terminal. Without --strategy it takes the one that was best on validation.
+Exit codes: 0 done, 2 a bad argument, file or folder.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+BAD = 2
+
+
+class Chosen(NamedTuple):
+    """Which run predicts."""
+
+    strategy: str
+    seed: int
+    folder: Path
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m experiments.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--workdir", required=True, type=Path, help="of a study")
+    made.add_argument("--input", required=True, type=Path, help="the texts")
+    made.add_argument("--output", type=Path, help=".jsonl or .csv; else a table")
+    made.add_argument("--strategy", help="default: the best on validation")
+    made.add_argument("--seed", type=int, help="default: the first that has ended")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The whole command; returns its exit code."""
+    given = parser().parse_args(argv)
+    try:
+        rows, chosen = predict(given)
+        if given.output is None:
+            from experiments.answers import print_rows
+
+            print_rows(rows, f"{chosen.strategy}, seed {chosen.seed}")
+        else:
+            from experiments.answers import write_rows
+
+            write_rows(given.output, rows)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD
+    return 0
+
+
+def predict(given: argparse.Namespace) -> tuple[list[dict[str, Any]], Chosen]:
+    """A row of answers an example, in the order of the input, and who gave them."""
+    from experiments import answers
+    from experiments.study import load
+
+    if given.output is not None:
+        answers.check_output(given.output)
+    study = load(given.workdir)
+    chosen = choose(study, given.strategy, given.seed)
+    from experiments.compiled import use_cache
+
+    use_cache()
+    problem, config = _problem(study.info, given.input)
+    logits = _logits(problem, config, chosen)
+    return answers.rows(problem, logits), chosen
+
+
+def choose(study: Any, strategy: str | None, seed: int | None) -> Chosen:
+    """The run that is asked for, else the best; raises ValueError if it can't be."""
+    from tl_jax.tree import no_match
+
+    ended = {
+        name: {run.seed: run for run in runs if run.result is not None}
+        for name, runs in study.runs.items()
+    }
+    if strategy is not None and strategy not in ended:
+        raise no_match("--strategy", strategy, ended)
+    if strategy is None:
+        strategy = _best(study.info, ended, study.root)
+    runs = ended[strategy]
+    if not runs:
+        raise ValueError(
+            f"--strategy {strategy}: no run of it has ended; {study.missing[0]}"
+        )
+    seed = next(iter(runs)) if seed is None else seed
+    if seed not in runs:
+        raise ValueError(
+            f"--seed {seed}: {strategy} has not ended with it; there are: "
+            f"{', '.join(map(str, runs))}"
+        )
+    return Chosen(strategy, seed, runs[seed].path)
+
+
+def _best(info: dict, ended: dict[str, dict[int, Any]], root: Path) -> str:
+    """The strategy of the best mean on validation."""
+    metric, sign = info["metric"], 1 if info.get("higher_is_better", True) else -1
+    scores = {
+        name: sign * np.mean([r.result["validation"][metric] for r in runs.values()])
+        for name, runs in ended.items()
+        if runs
+    }
+    if not scores:
+        raise ValueError(f"{root}: no run has ended; run the study to its end first")
+    return max(scores, key=lambda name: np.nan_to_num(scores[name], nan=-np.inf))
+
+
+def _problem(info: dict[str, Any], path: Path) -> tuple[Any, Any]:
+    """The study's problem with new texts, and its config."""
+    from ml_collections import ConfigDict
+
+    from experiments.problem import Problem, buckets_up_to, encode, load_base
+    from experiments.tasks import make_task
+    from experiments.unlabelled import read_texts
+
+    config = ConfigDict(info["config"])
+    examples = read_texts(path, config)
+    base, classes = load_base(config), tuple(info["classes"])
+    task = make_task(config.task, classes)
+    buckets = tuple(config.data.buckets) or buckets_up_to(config.data.length)
+    tokens = encode(examples, base.tokenizer, config)
+    outputs = task.outputs(len(classes))
+    return Problem(
+        base, task, outputs, classes, examples, tokens, config, buckets
+    ), config
+
+
+def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
+    """Logits [N ...] of every example under the weights of a run."""
+    import jax
+
+    from experiments import run, store
+    from experiments.evaluate import predict_all
+    from experiments.programs import Programs
+    from experiments.strategies import make_strategy
+    from tl_jax import data
+
+    strategy = make_strategy(chosen.strategy, config)
+    plan = run.last_plan(problem, strategy, jax.random.key(chosen.seed))
+    base = run.base_params(problem, strategy)
+    plan = store.load_model(chosen.folder, plan, base, problem.base.source)
+
+    def logits(params: Any, stats: Any, inputs: Any) -> Any:
+        return problem.base.model.apply(params, stats, inputs)[0].logits
+
+    program = Programs(logits)
+
+    def of(stream: Any) -> Any:
+        return program(plan.params, plan.stats, jax.device_put(stream["inputs"]))
+
+    streams = data.evaluation(
+        problem.tokens.columns,
+        batch=min(config.eval_batch_size, data.size(problem.examples)),
+        buckets=problem.buckets,
+    )
+    return predict_all(of, streams).logits
+
+
+if __name__ == "__main__":
+    sys.exit(main())
