@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from sentences import SENTENCES
 
 HERE = Path(__file__).parent
 LABELS = {"ForSequenceClassification": 3, "ForTokenClassification": 5}
@@ -35,12 +36,6 @@ MODELS = {
     "distilbert_answers": ("DistilBertForQuestionAnswering", DISTIL),
     "distilbert_words": ("DistilBertForMaskedLM", DISTIL),
 }
-SENTENCES = (
-    "A pretrained model knows more than its task.",
-    "Freeze the body, train the head!",
-    "Nein.",
-    "The film was dull, but its music, oddly enough, moved me to tears.",
-)
 
 
 def make(architecture: str, settings: dict, seed: int = 0) -> torch.nn.Module:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sentences import SENTENCES
 
 from tl_jax import pretrained, tree
 from tl_jax.models import bert
@@ -192,8 +193,6 @@ def test_minilm_recorded(minilm, golden):
 
 
 def test_minilm_tokenizer_recorded(minilm, golden):
-    from record_bert import SENTENCES
-
     expected = recorded_minilm(golden)
     for text, ids, mask in zip(
         SENTENCES, expected["tokens"], expected["mask"], strict=True
