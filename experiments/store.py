@@ -77,7 +77,7 @@ def save_model(folder: Path, plan: Plan, base: dict, source: dict) -> None:
     from safetensors.numpy import save as encode
 
     own = diff(plan.params, base) | flatten({"stats": plan.stats})
-    arrays = {path: np.ascontiguousarray(leaf) for path, leaf in own.items()}
+    arrays = {path: np.asarray(leaf, order="C") for path, leaf in own.items()}
     header = {"spec": source["spec"], "hash": source["hash"], "format": "tl_jax"}
     write_atomic(folder / MODEL, encode(arrays, header))
 
