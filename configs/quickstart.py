@@ -17,8 +17,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.reference = "from_scratch"
     config.run = "linear_probe,lora,partial,full,from_scratch"
     config.data.source = "bbc"
-    config.data.length = 48
-    config.data.buckets = (48,)
+    config.data.length = 40
+    config.data.buckets = (40,)
+    config.data.test_limit = 400
     config.data.per_class = 0 if arg == "all" else 20
     config.data.validation_per_class = 0 if arg == "all" else 20
     config.steps = 0 if arg == "all" else 40

@@ -96,8 +96,9 @@ def read_model(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         with safe_open(file, framework="np") as opened:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            return arrays, opened.metadata() or {}
-    except SafetensorError as error:
+            header = (opened.metadata() or {}).get("base", "{}")
+            return arrays, json.loads(header)
+    except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{file} is damaged: {error}; run the study anew") from None
 
 
@@ -134,12 +135,7 @@ def load_model(folder: Path, plan: Plan, base: dict, source: dict) -> Plan:
         return jax.numpy.asarray(arrays[path]) if path in arrays else leaf
 
     params = map_with_path(choose, plan.params)
-    stats = {
-        site: map_with_path(
-            lambda p, leaf, s=site: choose(f"stats/{s}/{p}", leaf), node
-        )
-        for site, node in plan.stats.items()
-    }
+    stats = map_with_path(lambda p, leaf: choose(f"stats/{p}", leaf), plan.stats)
     return plan._replace(params=params, stats=stats)
 
 
