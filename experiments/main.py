@@ -13,7 +13,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -144,8 +144,8 @@ def asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def main(argv: Sequence[str]) -> int:
-    """The whole command; returns its exit code."""
+def guarded(argv: Sequence[str], work: Callable[..., None]) -> int:
+    """Run `work(config, workdir, stop)` for a command line; its exit code."""
     try:
         config, workdir = parse(argv)
     except Usage as error:
@@ -153,14 +153,13 @@ def main(argv: Sequence[str]) -> int:
     if config.get("allocator") == "keep":
         keep_memory()  # before anything large is allocated
     from experiments.compiled import use_cache
-    from experiments.launch import study
     from experiments.loop import NotFinite, Stopped
     from tl_jax.checkpoint import CheckpointError
 
     use_cache()
     try:
         with asked_to_stop() as event:
-            study(config, workdir, list(argv), event.is_set)
+            work(config, workdir, event.is_set)
     except Stopped as error:
         return fail(error, STOPPED)
     except (NotFinite, CheckpointError) as error:
@@ -168,6 +167,17 @@ def main(argv: Sequence[str]) -> int:
     except (ValueError, OSError, ImportError) as error:
         return fail(error, BAD)
     return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """The whole command; returns its exit code."""
+
+    def work(config: ConfigDict, workdir: Path, stop: Callable[[], bool]) -> None:
+        from experiments.launch import study
+
+        study(config, workdir, list(argv), stop)
+
+    return guarded(argv, work)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ with the lines to put into the config; a second start goes on with what is missi
 import sys
 from pathlib import Path
 
-from absl import flags
 from rich.console import Console
 from rich.table import Table
 
@@ -85,20 +84,13 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         values = [float(value) for value in text.split(",")]
-        config, workdir = command.parse(rest)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        return command.fail(error, command.BAD)
-    if config.get("allocator") == "keep":
-        command.keep_memory()
-    from experiments.compiled import use_cache
+    except ValueError as error:
+        return command.fail(ValueError(f"--factors: {error}"), command.BAD)
 
-    use_cache()
-    stop = command.asked_to_stop().is_set
-    try:
+    def work(config, workdir: Path, stop) -> None:
         show(tune(config, workdir, values, stop), Console())
-    except (ValueError, OSError) as error:
-        return command.fail(error, command.BAD)
-    return 0
+
+    return command.guarded(rest, work)
 
 
 if __name__ == "__main__":

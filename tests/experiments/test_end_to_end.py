@@ -177,10 +177,12 @@ def test_a_base_that_changed_is_refused(studies, tmp_path, capsys):
     arrays, header = store.read_model(run_folder)
     flags = [f"--workdir={folder / 'runs'}", f"--input={tmp_path / 'new.txt'}"]
     try:
-        save_file(arrays, file, header | {"hash": "0" * 64})
+        other = json.dumps(header | {"hash": "0" * 64})
+        save_file(arrays, file, {"base": other})
         assert main([*flags, "--strategy=lora"]) == 2
         assert "was trained from weights of hash 0000" in capsys.readouterr().err
-        save_file({k: v for k, v in arrays.items() if "head" not in k}, file, header)
+        fewer = {k: v for k, v in arrays.items() if "head" not in k}
+        save_file(fewer, file, {"base": json.dumps(header)})
         assert main([*flags, "--strategy=lora"]) == 2
         assert "lacks 'head/bias'" in capsys.readouterr().err
         file.write_bytes(kept[:100])
