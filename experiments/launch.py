@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from experiments import report, run, store
+from experiments.plans import first_plan
 from experiments.problem import Problem, make_problem, split
 from experiments.settings import check, names
 from experiments.strategies import Strategy, make_strategy
@@ -123,7 +124,7 @@ def dry_plan(problem: Problem, strategy: Strategy) -> None:
     key = jax.random.key(0)
 
     def build() -> Any:
-        plan = run.first_plan(problem, strategy, key)
+        plan = first_plan(problem, strategy, key)
         for phase in strategy.phases:
             plan = phase.transfer(stable_key(key, phase.name), plan)
             describe(plan)

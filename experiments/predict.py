@@ -143,15 +143,16 @@ def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
     """Logits [N ...] of every example under the weights of a run."""
     import jax
 
-    from experiments import run, store
+    from experiments import store
     from experiments.evaluate import predict_all
+    from experiments.plans import base_params, last_plan
     from experiments.programs import Programs
     from experiments.strategies import make_strategy
     from tl_jax import data
 
     strategy = make_strategy(chosen.strategy, config)
-    plan = run.last_plan(problem, strategy, jax.random.key(chosen.seed))
-    base = run.base_params(problem, strategy)
+    plan = last_plan(problem, strategy, jax.random.key(chosen.seed))
+    base = base_params(problem, strategy)
     plan = store.load_model(chosen.folder, plan, base, problem.base.source)
 
     def logits(params: Any, stats: Any, inputs: Any) -> Any:

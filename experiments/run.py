@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from experiments import evaluate, loop, store
 from experiments.fits import fit_head
+from experiments.plans import base_params, first_plan
 from experiments.problem import Problem
 from experiments.programs import Programs, predicting, training
 from experiments.progress import Progress
@@ -18,9 +19,9 @@ from experiments.records import Records, Sinks, TensorBoard
 from experiments.strategies import Phase, Strategy
 from tl_jax import checkpoint, data
 from tl_jax.algorithms import current, replan, supervised
-from tl_jax.transfer import describe, full, new_head, totals
+from tl_jax.transfer import describe, totals
 from tl_jax.tree import stable_key
-from tl_jax.types import Algorithm, Frozen, Key, Plan, Player, State
+from tl_jax.types import Algorithm, Frozen, Key, Player, State
 
 PLAYER = "model"
 
@@ -62,29 +63,6 @@ def position(meta: dict[str, Any]) -> Position:
     known = meta["known"] | {"pending": tuple(meta["known"]["pending"])}
     starts = tuple(meta["starts"])
     return Position(meta["phase"], starts, loop.Progressed(**known), meta["step"])
-
-
-def first_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
-    """All weights moving, pretrained or fresh, with a new head."""
-    base = problem.base
-    if strategy.pretrained:
-        params, stats = base.params, base.stats
-    else:
-        params, stats = base.model.init(stable_key(key, "scratch"))
-    return new_head(problem.outputs, base.model.width)(key, full(params, stats))
-
-
-def last_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
-    """The plan that a run ends with, before any training."""
-    plan = first_plan(problem, strategy, key)
-    for phase in strategy.phases:
-        plan = phase.transfer(stable_key(key, phase.name), plan)
-    return plan
-
-
-def base_params(problem: Problem, strategy: Strategy) -> dict:
-    """What a checkpoint need not hold: the pretrained weights."""
-    return problem.base.params if strategy.pretrained else {}
 
 
 def execute(job: Job) -> dict[str, Any]:

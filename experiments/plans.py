@@ -1,0 +1,30 @@
+"""The plans of a strategy: what a run starts from and what it ends with."""
+
+from experiments.problem import Problem
+from experiments.strategies import Strategy
+from tl_jax.transfer import full, new_head
+from tl_jax.tree import stable_key
+from tl_jax.types import Key, Plan
+
+
+def first_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
+    """All weights moving, pretrained or fresh, with a new head."""
+    base = problem.base
+    if strategy.pretrained:
+        params, stats = base.params, base.stats
+    else:
+        params, stats = base.model.init(stable_key(key, "scratch"))
+    return new_head(problem.outputs, base.model.width)(key, full(params, stats))
+
+
+def last_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
+    """The plan that a run ends with, before any training."""
+    plan = first_plan(problem, strategy, key)
+    for phase in strategy.phases:
+        plan = phase.transfer(stable_key(key, phase.name), plan)
+    return plan
+
+
+def base_params(problem: Problem, strategy: Strategy) -> dict:
+    """What a checkpoint need not hold: the pretrained weights."""
+    return problem.base.params if strategy.pretrained else {}
