@@ -131,6 +131,8 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
         if phase.fit and state is not None:  # moments, averages: of another head
             memory = {"stats": state.memory["stats"]}
             state = state._replace(opt={}, memory=memory)
+        if phase.search and state is not None:
+            state = state._replace(opt={})
         if phase.fit and not (behind or here):
             plan = fit_head(phase.fit, job.problem, plan, job.rows)
         if len(at.starts) <= number:

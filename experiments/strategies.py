@@ -25,6 +25,8 @@ class Phase(NamedTuple):
     """(first step) -> optimiser."""
     clip: float | None
     """The gradient's norm, at most; None for a line search, which needs all of it."""
+    search: bool
+    """True if the optimiser searches along a line over all moving leaves."""
 
 
 class Strategy(NamedTuple):
@@ -124,7 +126,7 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
     except ValueError as error:
         raise ValueError(f"config.optimiser, for config.{at}: {error}") from error
     clip = None if search else config.optimiser.clip or None
-    return Phase(name, plan, steps, merged["fit"] or None, tx, clip)
+    return Phase(name, plan, steps, merged["fit"] or None, tx, clip, search)
 
 
 def _check_fit(at: str, name: str, task: str) -> None:

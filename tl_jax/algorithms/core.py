@@ -172,7 +172,8 @@ def replan(
     The players' parameters must be the current ones (`merge` of train and frozen).
     `algorithm` is the one built for the new plans. Leaves that stay open keep their
     optax state; newly opened ones get a fresh group; closed ones lose theirs. Memory
-    is carried over where path, shape and dtype agree. The step goes on.
+    is carried over where path, shape and dtype agree. The step goes on. With `opt={}`
+    in `state` all leaves begin anew as one group: a line search (L-BFGS) wants that.
     """
     new, frozen = algorithm.init(key, players)
     opt = {
