@@ -1,0 +1,85 @@
+"""Problems: files to examples to tokens, and splits without a leak."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_study import labelled, small, write
+
+from experiments.problem import make_problem, read_examples, split
+
+SHAPES = {
+    "classification": (".csv", 3),
+    "regression": (".tsv", 1),
+    "multilabel": (".jsonl", 3),
+    "tokens": (".jsonl", 3),
+    "span": (".jsonl", 2),
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TL_JAX_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("task", SHAPES)
+def test_heads_and_streams_of_each_task(task, tiny_model, tmp_path):
+    suffix, outputs = SHAPES[task]
+    config = small(tiny_model, write(tmp_path, task, suffix), task=task)
+    problem = make_problem(config)
+    assert problem.outputs == outputs
+    stream = next(iter(problem.streams(np.arange(5))))
+    assert stream["inputs"]["tokens"].shape == (16, 16)
+    assert stream["weight"].sum() == 5
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ""])
+def test_the_same_examples_from_any_file(suffix, tiny_model, tmp_path):
+    config = small(tiny_model, write(tmp_path, "classification", suffix))
+    examples = read_examples(config)
+    found = {
+        (text, examples.classes[label])
+        for text, label in zip(examples.inputs["text"], examples.labels, strict=True)
+    }
+    rows = labelled("classification")
+    assert found == {(row["text"], row["label"]) for row in rows}
+
+
+def test_columns_by_name(tiny_model, tmp_path):
+    rows = [
+        {"words": row["tokens"], "tags": row["labels"]} for row in labelled("tokens")
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    config = small(tiny_model, path, task="tokens")
+    config.data.text, config.data.label = "words", "tags"
+    assert read_examples(config).classes == ("B-x", "I-x", "O")
+
+
+def test_equal_texts_stay_on_one_side(tiny_model, tmp_path):
+    rows = labelled("tokens")[:20] * 3
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    config = small(tiny_model, path, task="tokens")
+    parts = split(read_examples(config), config, 0)
+    seen = [{i % 20 for i in part} for part in parts.values()]
+    assert sum(map(len, seen)) == len(set.union(*seen)) == 20
+
+
+def test_class_weights_read_the_training_rows_alone(tiny_model, tmp_path):
+    config = small(tiny_model, write(tmp_path, "classification", ".csv"))
+    config.class_weights = "balanced"
+    problem = make_problem(config)
+    train = split(problem.examples, config, 0)["train"]
+    counts = np.bincount(problem.examples.labels[train])
+    stream = {"labels": np.arange(3), "weight": np.ones(3)}
+    wanted = len(train) / (3 * counts)
+    np.testing.assert_allclose(problem.task.weigh(stream), wanted, rtol=1e-6)
+
+
+def test_other_labels_name_the_task_that_fits(tiny_model, tmp_path):
+    rows = [{"text": row["text"], "label": 0.5} for row in labelled("classification")]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ValueError, match="--config.task=regression fits them"):
+        read_examples(small(tiny_model, path))

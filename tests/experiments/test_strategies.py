@@ -1,0 +1,123 @@
+"""Strategies: phases, shares of steps, optimisers and presets."""
+
+import jax
+import numpy as np
+import pytest
+from tiny_study import strategies
+
+from configs import finetune, quickstart
+from experiments.strategies import make_strategy
+from tl_jax.transfer import full, top
+from tl_jax.tree import flatten, matches, paths
+
+PRESETS = ("full", "lora", "linear_probe", "partial", "bias", "lp_ft", "gradual")
+
+
+def config(**named):
+    made = strategies(finetune.get_config(), **named)
+    made.steps = 10
+    return made
+
+
+def plans(strategy, params):
+    """The rates [path -> float] of each phase in turn."""
+    plan, found = full(params), []
+    for phase in strategy.phases:
+        plan = phase.transfer(jax.random.key(0), plan)
+        found.append(flatten(plan.rates))
+    return found
+
+
+def moving(rates):
+    return {path for path, rate in rates.items() if rate}
+
+
+@pytest.fixture(scope="module")
+def params(tiny_bert):
+    head = {"kernel": np.zeros((16, 3)), "bias": np.zeros(3)}
+    return tiny_bert.params | {"head": head}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_builds(name, params):
+    own = finetune.get_config(name)
+    own.steps = 100
+    strategy = make_strategy(name, own)
+    everything, last = set(paths(params)), moving(plans(strategy, params)[-1])
+    if name in ("full", "lp_ft", "gradual"):
+        assert last == everything
+    else:
+        assert last < everything | {p for p in last if "/patch/" in p}
+    if name == "bias":
+        assert all(path.endswith("bias") or path == "head/kernel" for path in last)
+
+
+def test_gradual_unfreezing_opens_from_the_top(params):
+    own = finetune.get_config("gradual")
+    own.steps = 100
+    strategy = make_strategy("gradual", own)
+    assert [phase.steps for phase in strategy.phases] == [25] * 4
+    found = [moving(rates) for rates in plans(strategy, params)]
+    assert found[0] == {"head/kernel", "head/bias"}
+    assert found[1] == found[0] | set(matches("blocks/1/.*", paths(params)))
+    assert found[2] == {p for p in paths(params) if not p.startswith("embed/")}
+    assert found[3] == set(paths(params))
+
+
+def test_top_leaves_patches_alone(params):
+    from tl_jax.transfer import chain, freeze, lora
+
+    change = chain(
+        freeze(".*"), lora(2, ".*/query"), freeze(".*/patch/.*"), top(1, 0.5)
+    )
+    rates = flatten(change(jax.random.key(0), full(params)).rates)
+    assert {r for p, r in rates.items() if "/patch/" in p} == {0.0}
+    assert rates["blocks/1/attention/query/kernel"] == 0.5
+    assert rates["head/bias"] == 0.5
+    assert rates["blocks/0/mlp/up/bias"] == 0
+
+
+def test_phases_inherit_what_they_do_not_say():
+    made = config(
+        two={
+            "rate": 0.5,
+            "average": 0.9,
+            "optimiser": "sgd",
+            "phases": {"1_a": {"rate": 0.1, "steps": 3}, "2_b": {"steps": 0.5}},
+        }
+    )
+    strategy = make_strategy("two", made)
+    assert [p.steps for p in strategy.phases] == [3, 5]
+    assert strategy.average == 0.9
+
+
+@pytest.mark.parametrize("warmup, steps", [(0.2, 2), (4.0, 4)])
+def test_warm_up_starts_with_the_phase(warmup, steps):
+    """At step t of a phase the rate is peak t / w, whatever the global step is."""
+    made = config(one={"rate": 0.5, "optimiser": "sgd"})
+    made.optimiser.momentum, made.optimiser.warmup = 0.0, warmup
+    tx = make_strategy("one", made).phases[0].tx(100)
+    gradient = {"w": np.ones(1, np.float32)}
+    for t in range(10):
+        update, _ = tx.update(gradient, tx.init(gradient), gradient, step=100 + t)
+        rate = 0.5 * (t / steps if t < steps else (10 - t) / (10 - steps))
+        np.testing.assert_allclose(-update["w"], rate, rtol=1e-5)
+
+
+def test_a_line_search_gets_the_whole_gradient():
+    made = config(one={"rate": 0.1}, two={"optimiser": "lbfgs"})
+    assert make_strategy("one", made).phases[0].clip == 1.0
+    phase = make_strategy("two", made).phases[0]
+    assert (phase.clip, phase.search) == (None, True)
+
+
+def test_quickstart_keeps_its_rates():
+    own = quickstart.get_config().strategies
+    rates = {name: own[name].get("rate") for name in own}
+    assert rates == {
+        "from_scratch": 1e-3,
+        "linear_probe": None,
+        "partial": 1e-3,
+        "full": 2e-4,
+        "lora": 5e-3,
+    }
