@@ -84,7 +84,7 @@ def save_model(folder: Path, plan: Plan, base: dict, source: dict) -> None:
 
 
 def read_model(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays that a finished run wrote, and the header beside them.
+    """The arrays that a finished run wrote, and `spec` and `hash` of its base.
 
     Raises FileNotFoundError if it has not ended, ValueError for a damaged file.
     """
