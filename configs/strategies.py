@@ -13,7 +13,7 @@ FULL = {"title": "Full fine-tuning", "note": "everything at one rate"}
 LINEAR_PROBE = {
     "title": "Linear probe",
     "note": "logistic regression on frozen features",
-    "plan": (FREEZE,),
+    "plan": (FREEZE, HEAD),
     "fit": "linear_probe",
 }
 LORA = {

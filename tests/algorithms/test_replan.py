@@ -85,19 +85,3 @@ def test_a_plan_that_stays_changes_nothing(setting):
     straight = steps(algorithm, state, frozen, batch, 2)
     phased = steps(again, after, frozen, batch, 2)
     jax.tree.map(np.testing.assert_array_equal, straight, phased)
-
-
-def test_batch_norm_moves_only_where_it_is_not_frozen(setting):
-    _, _, batch = setting
-    model = mlp(3, (4, 4), classes=2, batch_norms=True)
-    params, stats = model.init(jax.random.key(1))
-    plan = freeze("blocks/0/.*")(KEY, full(params, stats))
-    players = {"model": Player(model, plan, adamw(1e-2))}
-    algorithm = supervised(players, squared)
-    state, frozen = algorithm.init(KEY, players)
-    new, _ = jax.jit(algorithm.step)(state, frozen, batch, KEY)
-    before, after = state.memory["stats"]["model"], new.memory["stats"]["model"]
-    still, moved = (f"blocks/{i}/norm" for i in (0, 1))
-    np.testing.assert_array_equal(after[still].mean, before[still].mean)
-    assert np.abs(after[moved].mean - before[moved].mean).max() > 0
-    assert type(after[still]).__name__ == "Fixed"

@@ -1,114 +1,166 @@
-"""Supervised training: weights, microbatches, averages."""
+"""Supervised steps against arithmetic: weights, microbatches, clipping, averages."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import model, player, squared, stream
 
-from tl_jax import optim
-from tl_jax.algorithms import accumulated, plain, supervised
-from tl_jax.transfer import freeze
+from tl_jax.algorithms import accumulated, clipped, plain, supervised
+from tl_jax.models import mlp
+from tl_jax.optim import lbfgs, sgd
+from tl_jax.transfer import chain, freeze, full, rate
 from tl_jax.tree import flatten
+from tl_jax.types import Player
 
 KEY = jax.random.key(0)
 
 
-def one_step(batch, **settings):
-    own = player(optim.sgd(0.1))
-    made = supervised({"model": own}, squared, **settings)
-    state, frozen = made.init(KEY, {"model": own})
-    return made.step(state, frozen, {"train": batch}, KEY)
+def squared(outputs, stream):
+    return jnp.square(outputs.logits - stream["labels"]).sum(-1)
 
 
-def assert_same(one, two):
-    for path, leaf in flatten(one.train).items():
-        np.testing.assert_allclose(leaf, flatten(two.train)[path], atol=1e-5)
+@pytest.fixture(scope="module")
+def model():
+    return mlp(3, (4,), classes=2, activation="tanh")
+
+
+@pytest.fixture(scope="module")
+def params(model):
+    return model.init(jax.random.key(1))[0]
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(2)
+    inputs = {"features": jnp.asarray(rng.standard_normal((8, 3)), jnp.float32)}
+    labels = jnp.asarray(rng.standard_normal((8, 2)), jnp.float32)
+    weight = jnp.asarray([1, 1, 0, 0, 0, 2, 0.5, 0], jnp.float32)
+    return {"train": {"inputs": inputs, "labels": labels, "weight": weight}}
+
+
+@pytest.fixture(scope="module")
+def gradient(model, batch):
+    """The gradient of sum w loss / sum w, by differences of nothing but the loss."""
+
+    def loss(params):
+        stream = batch["train"]
+        outputs, _ = model.apply(params, {}, stream["inputs"])
+        weight = stream["weight"]
+        return (weight * squared(outputs, stream)).sum() / weight.sum()
+
+    return jax.jit(jax.grad(loss))
+
+
+def make(model, params, tx, transfer=chain(), **options):  # noqa: B008 - a constant
+    plan = transfer(KEY, full(params))
+    players = {"model": Player(model, plan, tx)}
+    algorithm = supervised(players, squared, **options)
+    return algorithm, *algorithm.init(KEY, players)
+
+
+def close(tree, wanted, **tolerance):
+    tree, wanted = flatten(tree), flatten(wanted)
+    assert tree.keys() == wanted.keys()
+    for path, leaf in tree.items():
+        np.testing.assert_allclose(leaf, wanted[path], err_msg=path, **tolerance)
+
+
+def test_a_step_is_params_minus_rate_times_gradient(model, params, batch, gradient):
+    rates = chain(rate("head/.*", 0.5), freeze("blocks/0/bias"))
+    algorithm, state, frozen = make(model, params, sgd(0.1), rates)
+    new, metrics = algorithm.step(state, frozen, batch, KEY)
+    grads, values = flatten(gradient(params)), flatten(params)
+    assert "blocks/0/bias" not in flatten(new.train)
+    wanted = {
+        "blocks/0/kernel": values["blocks/0/kernel"] - 0.1 * grads["blocks/0/kernel"],
+        "head/kernel": values["head/kernel"] - 0.05 * grads["head/kernel"],
+        "head/bias": values["head/bias"] - 0.05 * grads["head/bias"],
+    }
+    close(new.train["model"], wanted, rtol=1e-6)
+    assert int(new.step) == 1
+    assert np.isfinite(metrics["loss"])
 
 
 @pytest.mark.parametrize("parts", [2, 4, 8])
-def test_microbatches_give_the_gradient_of_the_whole_batch(parts):
-    """Also where a microbatch is all padding and the rows have uneven weights."""
-    batch = stream(padding=3)
-    batch["weight"] = batch["weight"] * jnp.asarray([1, 5, 2, 0.5, 3, 1, 1, 1])
-    whole, said = one_step(batch)
-    split, told = one_step(batch, accumulate=parts)
-    assert_same(whole, split)
-    np.testing.assert_allclose(said["loss"], told["loss"], rtol=1e-5)
+def test_microbatches_give_the_whole_gradient(parts, model, params, batch, gradient):
+    """With uneven weights and microbatches that are all padding, too."""
+    algorithm, state, frozen = make(model, params, sgd(1.0), accumulate=parts)
+    new, metrics = jax.jit(algorithm.step)(state, frozen, batch, KEY)
+    whole, _, _ = make(model, params, sgd(1.0))
+    _, alone = whole.step(state, frozen, batch, KEY)
+    wanted = jax.tree.map(lambda p, g: p - g, params, gradient(params))
+    close(new.train["model"], wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], alone["loss"], rtol=1e-6)
 
 
-def test_microbatches_weigh_as_the_task_does():
-    def weigh(stream):
-        return stream["weight"] * jnp.where(stream["labels"][:, 0] > 0, 4.0, 1.0)
-
-    whole, _ = one_step(stream(), weigh=weigh)
-    split, _ = one_step(stream(), weigh=weigh, accumulate=4)
-    assert_same(whole, split)
+def test_rows_that_do_not_divide_raise(model, params, batch):
+    algorithm, state, frozen = make(model, params, sgd(1.0), accumulate=3)
+    with pytest.raises(ValueError, match="8 rows do not divide into 3"):
+        algorithm.step(state, frozen, batch, KEY)
 
 
-def test_clipping_sees_the_whole_batch():
-    whole, said = one_step(stream(), clip=0.5)
-    split, told = one_step(stream(), clip=0.5, accumulate=4)
-    assert_same(whole, split)
-    np.testing.assert_allclose(said["gradient_norm"], told["gradient_norm"], rtol=1e-5)
+def test_clipping_scales_the_whole_gradient(model, params, batch, gradient):
+    grads = gradient(params)
+    size = sum(float((g**2).sum()) for g in jax.tree.leaves(grads)) ** 0.5
+    for bound, factor in ((size / 4, 0.25), (2 * size, 1.0)):
+        algorithm, state, frozen = make(model, params, sgd(1.0), clip=bound)
+        new, metrics = algorithm.step(state, frozen, batch, KEY)
+        wanted = jax.tree.map(lambda p, g, f=factor: p - f * g, params, grads)
+        close(new.train["model"], wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(metrics["gradient_norm"], size, rtol=1e-6)
 
 
-def test_rows_that_do_not_divide_raise():
-    with pytest.raises(ValueError, match="8 rows do not divide into 3 microbatches"):
-        one_step(stream(), accumulate=3)
-
-
-def test_counters_take_the_new_value_and_floats_the_weighted_mean():
+def test_rules_nest(model, params, batch):
     def f(train, batch, key):
-        x = batch["x"]
-        return (train * x).mean(), ({"seen": jnp.int32(7)}, {"mean": x.mean()})
+        value = (train["x"] * batch["train"]["weight"]).sum()
+        return value, ({}, {"loss": value})
 
-    rule = accumulated(2, lambda batch: batch["w"].sum(), plain)
-    batch = {"x": jnp.asarray([1.0, 1, 3, 3]), "w": jnp.asarray([1.0, 0, 3, 0])}
-    (value, (memory, metrics)), gradient = rule(f, jnp.float32(2), batch, KEY)
-    assert int(memory["seen"]) == 7
-    np.testing.assert_allclose([value, gradient, metrics["mean"]], [5.0, 2.5, 2.5])
-
-
-def test_padding_changes_nothing():
-    batch = stream(padding=3)
-    short = jax.tree.map(lambda leaf: leaf[:5], batch)
-    assert_same(one_step(batch)[0], one_step(short)[0])
+    rule = clipped(1.0, accumulated(2, lambda b: b["train"]["weight"].sum(), plain))
+    stream = {"train": {"weight": jnp.asarray([1.0, 2.0, 3.0, 6.0])}}
+    (_, (_, metrics)), grads = rule(f, {"x": jnp.float32(2.0)}, stream, KEY)
+    # Parts [1 2] and [3 6] of weights 3 and 9: gradients 3 and 9, shares 1/4 and 3/4.
+    np.testing.assert_allclose(metrics["gradient_norm"], 7.5)
+    np.testing.assert_allclose(grads["x"], 1.0, rtol=1e-6)
 
 
-def test_a_batch_of_padding_alone_moves_nothing():
-    batch = stream()
-    batch["weight"] = jnp.zeros(8)
-    state, metrics = one_step(batch)
-    start = flatten(player(optim.sgd(0.1)).plan.params)
-    for path, leaf in flatten(state.train["model"]).items():
-        np.testing.assert_array_equal(leaf, start[path])
-    assert float(metrics["loss"]) == 0
-
-
-def test_dropout_draws_anew_in_each_microbatch():
-    own = player(optim.sgd(0.1), of=model(dropout=0.5))
-    made = supervised({"model": own}, squared, accumulate=2)
-    state, frozen = made.init(KEY, {"model": own})
-    half = stream(rows=4)
-    twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), half)
-    one = supervised({"model": own}, squared)
-    both, _ = made.step(state, frozen, {"train": twice}, KEY)
-    single, _ = one.step(state, frozen, {"train": half}, KEY)
-    assert not np.allclose(
-        both.train["model"]["head"]["kernel"], single.train["model"]["head"]["kernel"]
+def test_predict_uses_the_average_of_the_moving_weights(model, params, batch):
+    algorithm, state, frozen = make(model, params, sgd(0.1), average=0.75)
+    seen = [state.train["model"]["head"]["bias"]]
+    average = seen[0]
+    for _ in range(3):
+        state, _ = algorithm.step(state, frozen, batch, KEY)
+        average = 0.75 * average + 0.25 * state.train["model"]["head"]["bias"]
+    np.testing.assert_allclose(
+        state.memory["average"]["head"]["bias"], average, rtol=1e-6
     )
+    query = {"query": {"inputs": batch["train"]["inputs"]}}
+    got = algorithm.predict(state, frozen, query).logits
+    outputs, _ = model.apply(state.memory["average"], {}, query["query"]["inputs"])
+    np.testing.assert_allclose(got, outputs.logits, rtol=1e-6)
 
 
-def test_predict_uses_the_average_and_no_dropout():
-    own = player(optim.sgd(0.1), freeze("body/.*"), of=model(dropout=0.5))
-    made = supervised({"model": own}, squared, average=0.75)
-    start, frozen = made.init(KEY, {"model": own})
-    state, _ = made.step(start, frozen, {"train": stream()}, KEY)
-    query = {"query": stream(seed=5)}
-    kernel = 0.75 * np.asarray(start.train["model"]["head"]["kernel"])
-    kernel = kernel + 0.25 * np.asarray(state.train["model"]["head"]["kernel"])
-    body = own.plan.params["body"]
-    wanted = (query["query"]["inputs"]["x"] @ body["kernel"] + body["bias"]) @ kernel
-    found = made.predict(state, frozen, query).logits
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+def test_line_searches_get_the_value_function(model, params, batch):
+    algorithm, state, frozen = make(model, params, lbfgs())
+    step, losses = jax.jit(algorithm.step), []
+    for _ in range(12):
+        state, metrics = step(state, frozen, batch, KEY)
+        losses.append(float(metrics["loss"]))
+    assert all(b <= a for a, b in itertools.pairwise(losses))
+    assert losses[-1] < 0.05 * losses[0]
+
+
+def test_batch_norm_moves_only_where_it_is_not_frozen(batch):
+    model = mlp(3, (4, 4), classes=2, batch_norms=True)
+    params, stats = model.init(jax.random.key(1))
+    plan = freeze("blocks/0/.*")(KEY, full(params, stats))
+    players = {"model": Player(model, plan, sgd(0.1))}
+    algorithm = supervised(players, squared)
+    state, frozen = algorithm.init(KEY, players)
+    new, _ = jax.jit(algorithm.step)(state, frozen, batch, KEY)
+    before, after = state.memory["stats"]["model"], new.memory["stats"]["model"]
+    still, moved = (f"blocks/{i}/norm" for i in (0, 1))
+    np.testing.assert_array_equal(after[still].mean, before[still].mean)
+    assert np.abs(after[moved].mean - before[moved].mean).max() > 0
+    assert type(after[still]).__name__ == "Fixed"
