@@ -100,14 +100,14 @@ def fetch_all(console: Console, given: argparse.Namespace) -> None:
         if entry.asset is None:
             console.print(f"{name}: built in, nothing to fetch")
             continue
-        folder = fetched(console, entry)
+        folder = fetched(console, entry.asset)
         console.print(f"{name}: {folder}", markup=False, soft_wrap=True)
 
 
-def fetched(console: Console, entry: Entry) -> Any:
-    """The folder of an entry's asset, with progress shown."""
+def fetched(console: Console, asset: assets.Asset) -> Any:
+    """The folder of an asset, with progress and licence shown at first use."""
     with downloads(console) as progress:
-        return assets.fetch(entry.asset, report=_say(console), progress=progress)
+        return assets.fetch(asset, report=_say(console), progress=progress)
 
 
 def _say(console: Console) -> Callable[[str], None]:
@@ -117,7 +117,7 @@ def _say(console: Console) -> Callable[[str], None]:
 def show(console: Console, given: argparse.Namespace) -> None:
     """Counts, licence, lengths and samples of one data set."""
     if find(given.name).asset is not None:
-        fetched(console, find(given.name))
+        fetched(console, find(given.name).asset)
     examples = load(given.name, report=_say(console))
     head = f"{examples.name}: {size(examples):,} examples, task {task(examples)}"
     console.print(head, style="bold", markup=False)

@@ -12,13 +12,15 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from experiments import report, run, store
+from experiments.data import fetched
 from experiments.plans import first_plan
 from experiments.problem import Problem, make_problem, split
 from experiments.settings import check, names
 from experiments.strategies import Strategy, make_strategy
 from experiments.versions import machine, versions
-from tl_jax import data
+from tl_jax import assets, data
 from tl_jax.checkpoint import write_atomic
+from tl_jax.pretrained.spec import ASSETS
 from tl_jax.transfer import describe
 from tl_jax.tree import stable_key
 
@@ -36,6 +38,7 @@ def study(
     console = Console(stderr=True, highlight=False)
     check(config)
     check_workdir(config, workdir)
+    fetch_assets(config, console)
     problem = make_problem(config)
     rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
     asked = json.loads(config.to_json_best_effort())
@@ -64,6 +67,19 @@ def study(
         report.print_table(workdir)
     page = report.build(workdir)
     console.print(f"report: {page}")
+
+
+def fetch_assets(config: ConfigDict, console: Console) -> None:
+    """Download what the config names and is not there yet, with progress shown."""
+    known = data.catalogue()
+    wanted = []
+    if config.model.spec in ASSETS:
+        wanted.append(getattr(assets, ASSETS[config.model.spec][0]))
+    if config.data.source in known:
+        wanted.append(known[config.data.source].asset)
+    for asset in wanted:
+        if asset is not None and not assets.is_cached(asset):
+            fetched(console, asset)
 
 
 def with_steps(config: ConfigDict, examples: int) -> ConfigDict:
