@@ -90,7 +90,7 @@ BAD_FLAGS = {
     "features": ("--config.model.features=men", "features", "mean"),
     "weights": ("--config.class_weights=even", "class_weights", "balanced"),
     "few": ("--config.data.per_class=99", "validation_per_class"),
-    "select": ("--config.select=first", "config.select", "best or last"),
+    "select": ("--config.select=first", "config.select", "best", "last"),
 }
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny_study import strategies
 
-from configs import finetune, quickstart
+from configs import finetune
 from experiments.strategies import make_strategy
 from tl_jax.transfer import full, top
 from tl_jax.tree import flatten, matches, paths
@@ -109,15 +109,3 @@ def test_a_line_search_gets_the_whole_gradient():
     assert make_strategy("one", made).phases[0].clip == 1.0
     phase = make_strategy("two", made).phases[0]
     assert (phase.clip, phase.search) == (None, True)
-
-
-def test_quickstart_keeps_its_rates():
-    own = quickstart.get_config().strategies
-    rates = {name: own[name].get("rate") for name in own}
-    assert rates == {
-        "from_scratch": 1e-3,
-        "linear_probe": None,
-        "partial": 1e-3,
-        "full": 2e-4,
-        "lora": 5e-3,
-    }
