@@ -34,8 +34,8 @@ def get_config(arg: str = "") -> ConfigDict:
         {
             "from_scratch": FROM_SCRATCH
             | {
-                "rate": 1e-3,
-                "trials": ((1e-4, 0.24), (3e-4, 0.43), (1e-3, 0.52), (3e-3, 0.2)),
+                "rate": 3e-4,
+                "trials": ((1e-4, 0.25), (3e-4, 0.47), (1e-3, 0.43), (3e-3, 0.2)),
             },
             "linear_probe": LINEAR_PROBE,
             "partial": {
@@ -43,19 +43,19 @@ def get_config(arg: str = "") -> ConfigDict:
                 "note": "top two blocks and the head, at two rates",
                 "plan": (FREEZE, body, HEAD),
                 "rate": 3e-3,
-                "trials": ((1e-4, 0.44), (3e-4, 0.83), (1e-3, 0.91), (3e-3, 0.94)),
+                "trials": ((3e-4, 0.83), (1e-3, 0.89), (3e-3, 0.93), (1e-2, 0.86)),
             },
             "full": {
                 "title": "Full fine-tuning",
                 "note": "everything, rates decaying by 0.9 a layer",
                 "plan": ({"transform": "layerwise", "decay": 0.9},),
                 "rate": 2e-4,
-                "trials": ((2e-5, 0.63), (6e-5, 0.87), (2e-4, 0.92), (6e-4, 0.88)),
+                "trials": ((2e-5, 0.68), (6e-5, 0.89), (2e-4, 0.91), (6e-4, 0.89)),
             },
             "lora": LORA
             | {
                 "rate": 5e-3,
-                "trials": ((5e-4, 0.75), (1.5e-3, 0.89), (5e-3, 0.91), (1.5e-2, 0.91)),
+                "trials": ((5e-4, 0.73), (1.5e-3, 0.9), (5e-3, 0.91), (1.5e-2, 0.9)),
             },
         }
     )
