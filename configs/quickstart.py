@@ -1,6 +1,11 @@
 """Five ways to reuse MiniLM for BBC news with 20 labels a class.
 
 python -m experiments.main --config configs/quickstart.py --workdir runs/quickstart
+
+Every strategy had four rates tried on validation, with seed 0 alone (`trials`: rate,
+accuracy; `experiments.tune` runs them). Expected test accuracy over three seeds: linear
+probe .912 +- .016, LoRA .928 +- .017, partial freezing .945 +- .003, full fine-tuning
+.942 +- .018, from scratch .526 +- .056; 4.5 minutes on two cores.
 """
 
 from ml_collections import ConfigDict
