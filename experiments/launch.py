@@ -44,8 +44,7 @@ def study(
     asked = json.loads(config.to_json_best_effort())
     config = with_steps(config, len(rows[config.seeds[0]]["train"]))
     strategies = [make_strategy(name, config) for name in names(config)]
-    for strategy in strategies:
-        dry_plan(problem, strategy)
+    plans = {strategy.name: dry_plan(problem, strategy) for strategy in strategies}
     workdir.mkdir(parents=True, exist_ok=True)
     write_study(config, asked, workdir, command, strategies, problem, rows)
     seeds = ", ".join(map(str, config.seeds))
@@ -55,6 +54,9 @@ def study(
     )
     for strategy in strategies:
         parts: dict = {}
+        console.print(
+            f"{strategy.title}\n{plans[strategy.name]}", markup=False, soft_wrap=True
+        )
         for seed in config.seeds:
             folder = workdir / strategy.name / str(seed)
             if store.ended(folder):
@@ -135,15 +137,20 @@ def data_of(config: Any, at: str = "") -> dict[str, Any]:
     return flat
 
 
-def dry_plan(problem: Problem, strategy: Strategy) -> None:
-    """Build every phase's plan on shapes alone, so that a rule without match shows."""
+def dry_plan(problem: Problem, strategy: Strategy) -> str:
+    """Build every phase's plan on shapes alone, so that a rule without match shows.
+
+    Returns what `describe` says of each.
+    """
     key = jax.random.key(0)
+    tables = []
 
     def build() -> Any:
         plan = first_plan(problem, strategy, key)
         for phase in strategy.phases:
             plan = phase.transfer(stable_key(key, phase.name), plan)
-            describe(plan)
+            title = f"phase {phase.name}\n" if len(strategy.phases) > 1 else ""
+            tables.append(title + describe(plan))
         return plan.params
 
     try:
@@ -151,6 +158,7 @@ def dry_plan(problem: Problem, strategy: Strategy) -> None:
     except (ValueError, TypeError) as error:
         at = f"config.strategies.{strategy.name}.plan"
         raise ValueError(f"{at}: {error}") from error
+    return "\n".join(tables)
 
 
 def write_study(

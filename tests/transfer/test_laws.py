@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from tl_jax.algorithms import supervised
@@ -238,8 +237,12 @@ def test_describe_counts(base):
     text = describe(plan)
     # 3 blocks x (query, value) x rank 2 x (16 + 16), and a head of 16 x 3 + 3.
     assert f"trainable {3 * 2 * 2 * 32 + 51:,} of" in text
-    assert "lora:LoRA" in text
-    assert optax.tree.size(plan.params) >= 3 * 2 * 2 * 32 + 51
+    line = next(row for row in text.splitlines() if "attention/query" in row)
+    # Of one block: 16 x 16 + 16, a and b of rank 2, and their scale.
+    wanted = ["blocks/0-2/attention/query", "bias[16]", "kernel[16,", "16]"]
+    assert line.split() == [*wanted, "337", "0", "lora:LoRA@1"]
+    mixed = freeze("blocks/1/attention/query/.*")(jax.random.key(0), base)
+    assert "blocks/0,2/attention/query " in describe(mixed)
 
 
 def test_tied_leaves_stay_tied(batch):

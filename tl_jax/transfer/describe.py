@@ -1,11 +1,17 @@
 """A plan as a table."""
 
+import re
+from typing import Any
+
 import jax
 import numpy as np
 
+from tl_jax.nn.block import block_range
 from tl_jax.transfer.plan import trainable
 from tl_jax.tree import count, get, partition, sites
 from tl_jax.types import Plan
+
+BLOCK = re.compile(r"(?:^|/)blocks/([0-9]+(?:-[0-9]+)?)(?=/|$)")
 
 
 def short(number: int) -> str:
@@ -23,8 +29,11 @@ def totals(plan: Plan) -> tuple[int, int]:
 
 
 def describe(plan: Plan) -> str:
-    """A line a site: path, shapes, count, rates, patches; and the totals."""
-    rows = [("site", "shapes", "count", "rate", "patches")]
+    """A line a site: path, shapes, count, rate, patches at their rate; and the totals.
+
+    Blocks whose sites are alike share a line, `blocks/0-5/...`, with the count of one.
+    """
+    rows: dict[tuple, list[str]] = {}
     for path, site in sites(plan.params).items():
         own = {n: v for n, v in site.items() if not isinstance(v, dict)}
         patches = site.get("patch", {})
@@ -32,16 +41,42 @@ def describe(plan: Plan) -> str:
             continue
         shapes = " ".join(f"{n}{list(np.shape(v))}" for n, v in sorted(own.items()))
         rates = get(plan.rates, path)
-        moving = {n: rates[n] for n in own}
-        names = [f"{n}:{type(p).__name__}" for n, p in sorted(patches.items())]
-        size = f"{count(own) + count(patches):,}"
-        rows.append((path or ".", shapes, size, _rates(moving), " ".join(names)))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        moving = _rates({n: rates[n] for n in own})
+        names = " ".join(
+            f"{n}:{type(p).__name__}@{_fastest(rates['patch'][n])}"
+            for n, p in sorted(patches.items())
+        )
+        place, number = _place(path)
+        kind = place, shapes, f"{count(own) + count(patches):,}", moving, names
+        rows.setdefault(kind, []).append(number)
+    lines = [("site", "shapes", "count", "rate", "patches")]
+    for (place, *rest), numbers in rows.items():
+        lines.append((place.format(_ranges(numbers)) or ".", *rest))
+    widths = [max(len(line[i]) for line in lines) for i in range(5)]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
     moves, everything = totals(plan)
     share = 100 * moves / max(everything, 1)
-    lines.append(f"trainable {moves:,} of {short(everything)}, {share:.2f} %")
-    return "\n".join(lines)
+    table.append(f"trainable {moves:,} of {short(everything)}, {share:.2f} %")
+    return "\n".join(table)
+
+
+def _place(path: str) -> tuple[str, str]:
+    """A path with `{}` for its block's name, and that name."""
+    found = BLOCK.search(path)
+    if not found:
+        return path, ""
+    return f"{path[: found.start(1)]}{{}}{path[found.end(1) :]}", found[1]
+
+
+def _ranges(names: list[str]) -> str:
+    """Names of blocks, runs of neighbours as `first-last`."""
+    runs: list[list[int]] = []
+    for numbers in map(block_range, filter(None, names)):
+        if runs and runs[-1][1] + 1 == numbers.start:
+            runs[-1][1] = numbers[-1]
+        else:
+            runs.append([numbers.start, numbers[-1]])
+    return ",".join(f"{a}-{b}" if b > a else str(a) for a, b in runs)
 
 
 def _rates(rates: dict) -> str:
@@ -52,3 +87,8 @@ def _rates(rates: dict) -> str:
     if len(values) == 1:
         return f"{values.pop():g}"
     return " ".join(f"{name}={value:g}" for name, value in sorted(rates.items()))
+
+
+def _fastest(rates: Any) -> str:
+    """The largest rate of a patch's fields: those that it keeps fixed have none."""
+    return f"{max(jax.tree.leaves(rates), default=0):g}"
