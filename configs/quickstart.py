@@ -16,6 +16,8 @@ from configs.strategies import FREEZE, FROM_SCRATCH, HEAD, LINEAR_PROBE, LORA
 
 def get_config(arg: str = "") -> ConfigDict:
     """`all` trains on all labels that are not test, twice over."""
+    if arg not in ("", "all"):
+        raise ValueError(f"quickstart takes 'all' or no argument, found {arg!r}")
     config = base.get_config()
     config.name = "quickstart"
     config.seeds = (0, 1, 2)

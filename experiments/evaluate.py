@@ -1,5 +1,6 @@
 """Evaluation: predictions on a split and what they score. Sees only `predict`."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -80,9 +81,15 @@ def score(task: Task, found: Predicted) -> dict[str, float]:
 
 
 def intervals(task: Task, found: Predicted, seed: int, resamples: int) -> dict:
-    """95 % bootstrap interval of every metric, by resampling examples."""
+    """95 % bootstrap interval of every metric, by resampling examples.
+
+    NaN where the metric itself is, as a correlation with constant predictions.
+    """
     table = {}
     for name, metric in task.metrics.items():
+        if math.isnan(metric(found.logits, found.labels)):
+            table[name] = [math.nan, math.nan]
+            continue
         drawn = bootstrap(
             metric, found.logits, found.labels, seed=seed, resamples=resamples
         )

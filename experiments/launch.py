@@ -13,6 +13,7 @@ from rich.console import Console
 
 from experiments import report, run, store
 from experiments.data import fetched
+from experiments.loop import Stopped
 from experiments.plans import first_plan
 from experiments.problem import Problem, make_problem, split
 from experiments.settings import check, names
@@ -61,6 +62,8 @@ def study(
             folder = workdir / strategy.name / str(seed)
             if store.ended(folder):
                 continue
+            if stop():
+                raise Stopped("stopped between two runs; the same command goes on")
             job = run.Job(
                 problem, strategy, seed, rows[seed], folder, config, parts, stop
             )

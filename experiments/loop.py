@@ -180,7 +180,7 @@ def _after(
     scores = hooks.evaluate(state, frozen)
     hooks.records.append({"step": step, "split": "validation", **scores})
     score = hooks.score(scores)
-    if known.best is None or score > known.best:
+    if not math.isnan(score) and (known.best is None or score > known.best):
         known = known._replace(best=score, best_step=step, bad=0)
     else:
         known = known._replace(bad=known.bad + 1)

@@ -1,6 +1,5 @@
 """A problem made ready: weights, task, and the batches of every split."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.tasks import TASKS, Task, make_task
-from tl_jax import data, pretrained
+from tl_jax import assets, data, pretrained
 from tl_jax.data.loader import BUCKETS
 from tl_jax.tree import no_match
 from tl_jax.types import Pretrained, Stream
@@ -72,7 +71,7 @@ class Problem(NamedTuple):
 
 def cache_folder() -> Path:
     """Where tokens, assets and compiled programs are kept between runs."""
-    return Path(os.environ.get("TL_JAX_CACHE", "~/.cache/tl_jax")).expanduser()
+    return assets.cache_dir()
 
 
 def read_examples(config: ConfigDict) -> data.Examples:
@@ -244,13 +243,17 @@ def _groups(examples: data.Examples) -> np.ndarray:
 
 
 def _held_out(examples, own, labels, groups, names) -> tuple[np.ndarray, np.ndarray]:
-    """(the rest, test): the source's own test split, or a stratified share."""
+    """(the rest, test): the source's own test split, or a stratified share.
+
+    The source's own validation split is in neither.
+    """
+    validation = examples.splits.get("validation", np.zeros(0, int))
+    rows = np.setdiff1d(np.arange(len(labels)), validation)
     if "test" in examples.splits:
         test = examples.splits["test"]
-        rest = np.setdiff1d(np.arange(len(labels)), test)
-        return examples.splits.get("train", rest), test
-    shares = {"rest": 1 - own.test, "test": own.test}
+        return examples.splits.get("train", np.setdiff1d(rows, test)), test
+    shares, inside = {"rest": 1 - own.test, "test": own.test}, groups[rows]
     parts = data.stratified(
-        labels, shares, own.split_seed, groups=groups, classes=names
+        labels[rows], shares, own.split_seed, groups=inside, classes=names
     )
-    return parts["rest"], parts["test"]
+    return rows[parts["rest"]], rows[parts["test"]]

@@ -6,13 +6,14 @@ one that was not; timings go to a file of their own.
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
+from tl_jax.checkpoint import write_atomic
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -164,12 +165,7 @@ def _lines(path: Path) -> list[tuple[int, str, bool]]:
 def _truncate(path: Path, step: int) -> None:
     """Keep the records up to `step`, in one atomic replacement."""
     kept = [record for record in read(path) if record.get("step", -1) <= step]
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(line(record) for record in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_atomic(path, "".join(line(record) for record in kept))
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -7,7 +7,6 @@ that is still running, or stopped, is reported as far as it went.
 """
 
 import argparse
-import os
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from experiments import page, table
 from experiments.figures import draw
 from experiments.study import load
 from experiments.summary import Summary, summarise
+from tl_jax.checkpoint import write_atomic
 
 
 def build(workdir: str | Path) -> Path:
@@ -74,19 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write_all(summary: Summary) -> Path:
     root, figures = summary.study.root, draw(summary)
     for figure in figures:
-        _write(root / figure.file, figure.png)
-    _write(root / "table.md", table.markdown(summary).encode())
-    _write(root / "table.csv", table.to_csv(summary).encode())
+        write_atomic(root / figure.file, figure.png)
+    write_atomic(root / "table.md", table.markdown(summary))
+    write_atomic(root / "table.csv", table.to_csv(summary))
     path = root / "report.html"
-    _write(path, page.page(summary, figures).encode())
+    write_atomic(path, page.page(summary, figures))
     return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    """All of a file or nothing of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

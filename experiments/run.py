@@ -70,7 +70,7 @@ def execute(job: Job) -> dict[str, Any]:
 
     Raises `loop.NotFinite`, naming the last good checkpoint, or `loop.Stopped`.
     """
-    began = time.perf_counter()
+    began, compiled = time.perf_counter(), _compiling(job)
     job.folder.mkdir(parents=True, exist_ok=True)
     best_of = 1 if job.config.select == "best" else 0
     folder = job.folder / "checkpoints"
@@ -83,6 +83,7 @@ def execute(job: Job) -> dict[str, Any]:
                     state, frozen = store.restore(saved, best, state, frozen)
                     at = at._replace(known=at.known._replace(scores=None))
                 result = _finish(job, state, frozen, player, part, at, began)
+                result["compile_seconds"] = _compiling(job) - compiled
         except loop.NotFinite as error:
             last = saved.latest()
             good = "there is no checkpoint yet" if last is None else f"step {last}"
@@ -252,7 +253,7 @@ def _finish(
     store.save_predictions(job.folder, found, task.decide(found.logits))
     trainable, total = totals(plan)
     ends = evaluate.intervals(task, found, job.seed, config.resamples)
-    programs = [p for key, p in job.parts.items()]
+    programs = job.parts.values()
     return {
         "strategy": job.strategy.name,
         "seed": job.seed,
@@ -263,13 +264,17 @@ def _finish(
         "trainable": trainable,
         "total": total,
         "seconds": time.perf_counter() - began,
-        "compile_seconds": sum(p.step.seconds + p.predict.seconds for p in programs),
         "peak_memory_mb": max(max(p.step.bytes, p.predict.bytes) for p in programs)
         / 1e6,
         "programs": sum(len(p.step) + len(p.predict) for p in programs),
         "confusion": evaluate.confusion(task, found, len(problem.classes)),
         "starts": list(at.starts),
     }
+
+
+def _compiling(job: Job) -> float:
+    """Seconds spent on programs so far, by all seeds that share them."""
+    return sum(p.step.seconds + p.predict.seconds for p in job.parts.values())
 
 
 @contextmanager

@@ -105,7 +105,8 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
             raise no_match(f"config.{at}: field", field, PHASE_FIELDS)
     merged = {field: part.get(field, own[field]) for field in PHASE_FIELDS}
     _check_fit(at, merged["fit"], config.task)
-    steps = merged["steps"] if merged["steps"] >= 0 else config.steps
+    fallback = 0 if merged["fit"] else config.steps
+    steps = merged["steps"] if merged["steps"] >= 0 else fallback
     if 0 < steps < 1:
         steps = max(round(steps * config.steps), 1)
     if steps != int(steps):
@@ -113,7 +114,7 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
             f"config.{at}.steps is {steps}, expected a whole number, or a share of "
             "config.steps below 1"
         )
-    steps = max(int(merged["steps"]), 0) if merged["fit"] else int(steps)
+    steps = int(steps)
     search = _optimiser_name(merged, config) == "lbfgs"
     if steps and not search and not 0 < merged["rate"] < math.inf:
         raise ValueError(
@@ -155,7 +156,7 @@ def make_optimiser(
     if name not in OPTIMISERS:
         raise no_match("name", name, OPTIMISERS)
     shape = merged["schedule"] or settings.schedule
-    warmup, end = settings.warmup, settings.end
+    warmup, end = settings.warmup if steps else 0, settings.end
     curve = optim.schedule(shape, merged["rate"], max(steps, 1), warmup, end)
 
     def make(first: int) -> Any:

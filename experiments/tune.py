@@ -56,7 +56,7 @@ def trial(
 
 def chosen(trials: dict[float, dict], metric: str) -> float:
     """The rate with the best headline metric, of equals the lowest loss."""
-    return max(trials, key=lambda r: (trials[r][metric], -trials[r]["loss"]))
+    return max(trials, key=lambda r: (trials[r][metric], -trials[r].get("loss", 0.0)))
 
 
 def show(found: dict[str, dict], console: Console) -> None:
@@ -67,7 +67,8 @@ def show(found: dict[str, dict], console: Console) -> None:
         best = chosen(trials, metric)
         for rate, scores in trials.items():
             mark = " *" if rate == best else ""
-            values = f"{scores[metric]:.3f}{mark}", f"{scores['loss']:.3f}"
+            loss = f"{scores['loss']:.3f}" if "loss" in scores else "-"
+            values = f"{scores[metric]:.3f}{mark}", loss
             table.add_row(f"{rate:g}", *values)
         console.print(table)
         tried = ", ".join(f"({r:g}, {s[metric]:.3f})" for r, s in trials.items())

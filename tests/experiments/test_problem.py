@@ -66,6 +66,18 @@ def test_equal_texts_stay_on_one_side(tiny_model, tmp_path):
     assert sum(map(len, seen)) == len(set.union(*seen)) == 20
 
 
+@pytest.mark.parametrize("given", [("validation",), ("validation", "test")])
+def test_a_source_may_bring_some_of_its_splits(given, tiny_model, tmp_path):
+    config = small(tiny_model, write(tmp_path, "classification", ".csv"))
+    rows = {"validation": np.arange(12), "test": np.arange(12, 30)}
+    own = {name: rows[name] for name in given}
+    parts = split(read_examples(config)._replace(splits=own), config, 0)
+    if not config.data.per_class:
+        np.testing.assert_array_equal(parts["validation"], rows["validation"])
+    assert not set(rows["validation"]) & {*parts["train"], *parts["test"]}
+    assert all(len(part) for part in parts.values())
+
+
 def test_class_weights_read_the_training_rows_alone(tiny_model, tmp_path):
     config = small(tiny_model, write(tmp_path, "classification", ".csv"))
     config.class_weights = "balanced"

@@ -104,6 +104,15 @@ def test_warm_up_starts_with_the_phase(warmup, steps):
         np.testing.assert_allclose(-update["w"], rate, rtol=1e-5)
 
 
+def test_a_fit_takes_no_steps_unless_told():
+    """A share counts as one, and a warm-up in steps is no matter of a mere fit."""
+    fit = {"fit": "linear_probe", "rate": 0.1}
+    made = config(alone=fit, more=fit | {"steps": 0.5})
+    made.optimiser.warmup = 4.0
+    assert make_strategy("alone", made).phases[0].steps == 0
+    assert make_strategy("more", made).phases[0].steps == 5
+
+
 def test_a_line_search_gets_the_whole_gradient():
     made = config(one={"rate": 0.1}, two={"optimiser": "lbfgs"})
     assert make_strategy("one", made).phases[0].clip == 1.0
