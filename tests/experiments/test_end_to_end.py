@@ -9,7 +9,8 @@ from safetensors.numpy import save_file
 from tiny_study import labelled, result, run, small, strategies, write
 
 from configs.strategies import FREEZE, GRADUAL, HEAD, LP_FT
-from experiments import store
+from experiments import launch, store
+from experiments.loop import Stopped
 from experiments.predict import main
 
 LORA = {"transform": "lora", "rank": 2, "where": r"blocks/\d+/attention/query"}
@@ -235,6 +236,13 @@ def test_lbfgs_takes_no_rate(tiny_model, tmp_path):
     rows = [json.loads(line) for line in lines]
     losses = [row["loss"] for row in rows if row["split"] == "train"]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_no_run_begins_after_a_signal(tiny_model, tmp_path):
+    config = small(tiny_model, write(tmp_path, "classification", ".csv"))
+    with pytest.raises(Stopped):
+        launch.study(config, tmp_path / "runs", ["test"], lambda: True)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["study.json"]
 
 
 def test_more_seeds_and_strategies_join_a_study(tiny_model, tmp_path):
