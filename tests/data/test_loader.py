@@ -10,7 +10,6 @@ import pytest
 from tl_jax.data.loader import evaluation, loader, order, ordered, prefetch
 from tl_jax.data.ragged import bucket, pad, ragged
 
-"""The package exports a function of the same name."""
 LENGTHS = [3, 9, 1, 4, 7, 2, 8, 5, 6, 2]
 ROWS = [list(range(1, n + 1)) for n in LENGTHS]
 
@@ -224,3 +223,12 @@ def test_batches_go_to_the_device():
     made = text_loader(batch=4)
     (batch,) = prefetch(made.at, 0, 1, place=jax.device_put)
     assert isinstance(batch["inputs"]["tokens"], jax.Array)
+
+
+def test_padding_of_the_last_batch_is_no_longer_than_the_batch():
+    """The first of all rows may be longer than the rows of the last batch."""
+    columns = {"tokens": ragged([[1] * 40, [2] * 3, [3] * 4])}
+    made = loader(columns, batch=2, shuffle=False, epochs=1, buckets=(8, 64))
+    last = made.at(1)
+    assert last["inputs"]["tokens"].shape == (2, 8)
+    assert last["weight"].tolist() == [1, 0]

@@ -208,7 +208,8 @@ def _gather(made: Loader, places: np.ndarray, length: int | None) -> Stream:
     """Arrays [... B of this shard] of global batches [... batch]."""
     mine = places.reshape(*places.shape[:-1], made.shards, -1)[..., made.shard, :]
     real = mine >= 0
-    rows = np.where(real, mine, made.rows[0])  # a real row, so that nothing is NaN
+    some = places[places >= 0][0]  # a real row that fits, so that nothing is NaN
+    rows = np.where(real, mine, some)
 
     def take(column: Column) -> np.ndarray:
         if not isinstance(column, Ragged):
