@@ -110,8 +110,9 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
         if phase.fit and state is not None:  # moments, averages: of another head
             memory = {"stats": state.memory["stats"]}
             state = state._replace(opt={}, memory=memory)
-        if phase.search and state is not None:
-            state = state._replace(opt={})
+        before = job.strategy.phases[max(number - 1, 0)]
+        if state is not None and (phase.search or before.search):
+            state = state._replace(opt={})  # neither knows the other's counts
         if phase.fit and not (behind or here):
             plan = fit_head(phase.fit, job.problem, plan, job.rows)
         if len(at.starts) <= number:
