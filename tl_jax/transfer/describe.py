@@ -71,7 +71,8 @@ def _place(path: str) -> tuple[str, str]:
 def _ranges(names: list[str]) -> str:
     """Names of blocks, runs of neighbours as `first-last`."""
     runs: list[list[int]] = []
-    for numbers in map(block_range, filter(None, names)):
+    blocks = map(block_range, filter(None, names))
+    for numbers in sorted(blocks, key=lambda numbers: numbers.start):
         if runs and runs[-1][1] + 1 == numbers.start:
             runs[-1][1] = numbers[-1]
         else:
