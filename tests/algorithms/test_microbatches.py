@@ -7,7 +7,8 @@ from toy import model, player, squared, stream
 
 from tl_jax import optim
 from tl_jax.algorithms import accumulated, plain, supervised
-from tl_jax.transfer import freeze
+from tl_jax.nn import Fixed
+from tl_jax.transfer import freeze, rate
 from tl_jax.tree import flatten
 
 KEY = jax.random.key(0)
@@ -32,6 +33,20 @@ def test_microbatches_weigh_as_the_task_does():
     whole, _ = one_step(stream(), weigh=weigh)
     split, _ = one_step(stream(), weigh=weigh, accumulate=4)
     assert_same(whole, split)
+
+
+def test_memory_that_nobody_wrote_keeps_its_bits():
+    """Thirds of a value don't add up to it."""
+    own = player(optim.sgd(0.1), freeze(".*"), rate("head/.*", 1.0))
+    made = supervised({"model": own}, squared, accumulate=3, average=0.0)
+    state, frozen = made.init(KEY, {"model": own})
+    fixed = Fixed(jnp.asarray([0.1, 0.7, 0.3]), jnp.asarray([1 / 3, 0.9, 0.123]))
+    memory = state.memory | {"stats": {"model": {"norm": fixed}}}
+    state = state._replace(memory=memory)
+    state, _ = jax.jit(made.step)(state, frozen, {"train": stream(9)}, KEY)
+    kept = state.memory["stats"]["model"]["norm"]
+    np.testing.assert_array_equal(kept.mean, fixed.mean)
+    np.testing.assert_array_equal(kept.var, fixed.var)
 
 
 def test_clipping_sees_the_whole_batch():

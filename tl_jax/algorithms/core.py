@@ -124,7 +124,8 @@ def descend(
         def f(train: dict[str, Params], batch: Batch, key: Key):
             moving = state.train | train
             params_of = {name: merge(moving[name], frozen[name]) for name in moving}
-            return objective(params_of, state.memory, batch, key)
+            value, (memory, metrics) = objective(params_of, state.memory, batch, key)
+            return value, (_changed(memory, state.memory), metrics)
 
         train = {name: state.train[name] for name in optimisers}
         (value, (memory, metrics)), grads = grad(f, train, batch, key)
@@ -137,9 +138,20 @@ def descend(
             new_train[name], new_opt[name] = _update(
                 tx, state.opt[name], train[name], grads[name], value, value_fn, state
             )
+        old = state.memory
+        memory = old | {n: merge(m, old.get(n, m)) for n, m in memory.items()}
         return state._replace(train=new_train, opt=new_opt, memory=memory), metrics
 
     return Stage(init, step)
+
+
+def _changed(memory: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """What an objective wrote, with holes elsewhere: no rule may average the rest."""
+
+    def written(new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda a, b: None if a is b else a, new, old)
+
+    return memory | {n: written(memory[n], before[n]) for n in memory.keys() & before}
 
 
 def ema(source: str, target: str, decay: float | Callable[[Array], Array]) -> Stage:
