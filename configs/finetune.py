@@ -16,7 +16,9 @@ The argument names strategies (`full` where there is none, `lora,full` compares 
 Also set, as the data asks for: `--config.model.spec` (an asset, a Hugging Face folder,
 a hub's id), `--config.task` (classification, regression, multilabel, tokens, span),
 `--config.data.text` and `--config.data.label` (columns), `--config.epochs`,
-`--config.strategies.lora.rate`. `experiments.predict` then labels new texts.
+`--config.strategies.lora.rate`, `--config.model.features` (classifiers of transformers
+read the `pooler` of a BERT; where the checkpoint has no classifier's head, the default
+here is the masked mean). `experiments.predict` then labels new texts.
 
 Expected: a folder with `study.json`, a report, and for each strategy and seed the
 weights, test predictions and scores with intervals.

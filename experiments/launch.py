@@ -19,14 +19,12 @@ from experiments.problem import Problem, make_problem, split
 from experiments.settings import check, names
 from experiments.strategies import Strategy, make_strategy
 from experiments.versions import machine, versions
+from experiments.workdir import check_workdir, locked
 from tl_jax import assets, data
 from tl_jax.checkpoint import write_atomic
 from tl_jax.pretrained.spec import ASSETS
 from tl_jax.transfer import describe
 from tl_jax.tree import stable_key
-
-GROWS = ("run", "seeds")
-"""Fields that may change when a study goes on: more strategies, more seeds."""
 
 
 def study(
@@ -45,33 +43,53 @@ def study(
     asked = json.loads(config.to_json_best_effort())
     config = with_steps(config, len(rows[config.seeds[0]]["train"]))
     strategies = [make_strategy(name, config) for name in names(config)]
-    plans = {strategy.name: dry_plan(problem, strategy) for strategy in strategies}
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_study(config, asked, workdir, command, strategies, problem, rows)
-    seeds = ", ".join(map(str, config.seeds))
-    console.print(
-        f"{config.name}: {len(strategies)} strategies, seeds {seeds}; "
-        + ", ".join(f"{n} {len(r)}" for n, r in rows[config.seeds[0]].items())
-    )
     for strategy in strategies:
-        parts: dict = {}
+        dry_plan(problem, strategy)
+    note_cut(problem, console)
+    with locked(workdir):
+        write_study(config, asked, workdir, command, strategies, problem, rows)
+        seeds = ", ".join(map(str, config.seeds))
         console.print(
-            f"{strategy.title}\n{plans[strategy.name]}", markup=False, soft_wrap=True
+            f"{config.name}: {len(strategies)} strategies, seeds {seeds}; "
+            + ", ".join(f"{n} {len(r)}" for n, r in rows[config.seeds[0]].items())
         )
-        for seed in config.seeds:
-            folder = workdir / strategy.name / str(seed)
-            if store.ended(folder):
-                continue
-            if stop():
-                raise Stopped("stopped between two runs; the same command goes on")
-            job = run.Job(
-                problem, strategy, seed, rows[seed], folder, config, parts, stop
-            )
-            result = run.execute(job)
-            tell(console, strategy, result, next(iter(problem.task.metrics)))
-        report.print_table(workdir)
-    page = report.build(workdir)
-    console.print(f"report: {page}")
+        for strategy in strategies:
+            parts: dict = {}
+            todo = [
+                run.Job(
+                    problem, strategy, seed, rows[seed], folder, config, parts, stop
+                )
+                for seed in config.seeds
+                if not store.ended(folder := workdir / strategy.name / str(seed))
+            ]
+            if todo:
+                console.print(
+                    f"{strategy.title}\n{dry_plan(problem, strategy)}",
+                    markup=False,
+                    soft_wrap=True,
+                )
+            run_all(todo, console)
+            report.print_table(workdir)
+        console.print(f"report: {report.build(workdir)}")
+
+
+def run_all(jobs: list[run.Job], console: Console) -> None:
+    """The runs one after another; raises `Stopped` if asked to end between two."""
+    for job in jobs:
+        if job.stop():
+            raise Stopped("stopped between two runs; the same command goes on")
+        result = run.execute(job)
+        tell(console, job.strategy, result, next(iter(job.problem.task.metrics)))
+
+
+def note_cut(problem: Problem, console: Console) -> None:
+    """Say how much the length of the inputs leaves out."""
+    cut, length = problem.tokens.cut, problem.config.data.length
+    if cut and problem.tokens.labels is not None:
+        console.print(f"warning: {cut} labels lie behind the first {length} tokens")
+    elif cut:
+        share = cut / data.size(problem.examples)
+        console.print(f"{share:.0%} of the texts are cut to {length} tokens")
 
 
 def fetch_assets(config: ConfigDict, console: Console) -> None:
@@ -93,51 +111,6 @@ def with_steps(config: ConfigDict, examples: int) -> ConfigDict:
     if not config.steps:
         config.steps = max(round(config.epochs * examples / config.batch_size), 1)
     return config
-
-
-def check_workdir(config: ConfigDict, workdir: Path) -> None:
-    """Check that the workdir can be made, or that what is there is the same study.
-
-    Raises ValueError naming the fields that differ, or NotADirectoryError.
-    """
-    for part in (workdir, *workdir.parents):
-        if part.exists() and not part.is_dir():
-            raise NotADirectoryError(
-                f"--workdir {workdir}: {part} is a file, expected a folder"
-            )
-    if not (workdir / "study.json").is_file():
-        return
-    try:
-        before = json.loads((workdir / "study.json").read_text())["asked"]
-    except (ValueError, KeyError) as error:
-        raise ValueError(
-            f"--workdir {workdir}: study.json is damaged ({error!r}); take another "
-            "folder, or move it away"
-        ) from None
-    now = json.loads(config.to_json_best_effort())
-    old, new = data_of(before), data_of(now)
-    changed = [
-        f"{name}: {old.get(name)!r} there, {new.get(name)!r} asked for"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name.split(".")[0] not in GROWS
-    ]
-    if changed:
-        raise ValueError(
-            f"--workdir {workdir} holds a study with another config; take another "
-            "folder, or the same values:\n  "
-            + "\n  ".join(changed[:6])
-            + (f"\n  and {len(changed) - 6} more" if len(changed) > 6 else "")
-        )
-
-
-def data_of(config: Any, at: str = "") -> dict[str, Any]:
-    """Fields by dotted name."""
-    if not isinstance(config, dict):
-        return {at: config}
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        flat |= data_of(value, f"{at}.{name}" if at else name)
-    return flat
 
 
 def dry_plan(problem: Problem, strategy: Strategy) -> str:

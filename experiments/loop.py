@@ -3,11 +3,12 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.programs import Programs
@@ -117,12 +118,23 @@ def train(
                 stop, span[1], state, frozen, happens, known, patience, hooks
             )
             if happens["checkpoint"] or asked or over or stop == span[1]:
+                if not all_finite(state.train):
+                    raise NotFinite(
+                        f"a weight is no number after step {stop - 1}, though its "
+                        f"loss was; rows of that batch: {_rows(batches)}"
+                    )
                 hooks.save(stop, state, frozen, known, score)
             if asked and stop < span[1]:
                 raise Stopped(f"stopped after step {stop}; the same command goes on")
             if over:
                 break
     return state, known
+
+
+@jax.jit
+def all_finite(tree: Any) -> jax.Array:
+    """True if every weight is a number: no checkpoint may hold another."""
+    return jnp.asarray([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
 
 
 def _ahead(chunks: list[tuple[int, int]], hooks: Hooks) -> Any:
@@ -202,8 +214,3 @@ def _time(hooks, start: int, stop: int, batches, began: float, compiled: float) 
         }
     )
     hooks.progress.speed(float(rows), seconds, compiled)
-
-
-def counts(spans: Iterator[tuple[int, int]]) -> set[int]:
-    """The different lengths of chunks: each is a program of its own."""
-    return {stop - start for start, stop in spans}

@@ -202,7 +202,9 @@ def column(examples: data.Examples, name: str) -> list[str]:
 
 
 def split(examples: data.Examples, config: ConfigDict, seed: int) -> data.Splits:
-    """Disjoint rows of train, validation and test; equal texts are on one side.
+    """Disjoint rows of train, validation and test.
+
+    Equal texts are on one side, unless the source brings splits of its own.
 
     The test rows depend on `data.split_seed` alone, so that runs of all seeds are
     compared on the same ones; few-label subsets are drawn anew for each seed.

@@ -48,10 +48,6 @@ class Progress:
         self._seconds += seconds
         self._compiled += compiled
 
-    def say(self, text: str) -> None:
-        """A line above the bar."""
-        self._bar.console.print(text, highlight=False, markup=False)
-
     def close(self) -> None:
         """Take the bar away."""
         self._bar.stop()

@@ -101,6 +101,7 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
     found = None if sound is None else position(sound.meta)
     at = found or Position()
     state = frozen = player = part = None
+    tables: list[str] = []
     for number, phase in enumerate(job.strategy.phases):
         behind = found is not None and number < found.phase
         here = found is not None and number == found.phase
@@ -124,8 +125,8 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
             state, frozen = part.algorithm.init(key, {PLAYER: player})
         else:
             state, frozen = replan(part.algorithm, key, {PLAYER: player}, state)
-        if number == 0 or not behind:
-            (job.folder / "plan.txt").write_text(describe(plan) + "\n")
+        tables.append(f"phase {phase.name}\n{describe(plan)}\n")
+        checkpoint.write_atomic(job.folder / "plan.txt", "\n".join(tables))
         if here:
             state, frozen = store.restore(saved, sound.step, state, frozen)
         if not behind and phase.steps:

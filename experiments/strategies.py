@@ -182,7 +182,10 @@ def make_transfer(plan: Any, at: str) -> Transfer:
     """
     made = []
     for i, step in enumerate(plan):
-        step, where = dict(step), f"{at}[{i}]"
+        where = f"{at}[{i}]"
+        if not isinstance(step, Mapping):
+            raise ValueError(f"{where} is {step!r}, expected a table of fields")
+        step = dict(step)
         if "transform" not in step:
             raise ValueError(
                 f"{where}: expected a `transform` among {', '.join(step) or 'nothing'}"

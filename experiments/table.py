@@ -31,7 +31,9 @@ def columns(summary: Summary) -> list[Column]:
         kept.append(Column(words(metric), _metric_cell(metric), extra=i and 10 + i))
     kept.append(Column("trainable parameters", trainable, extra=1))
     seconds = Column("seconds a run", lambda row: _decimals(row.seconds, 1), extra=2)
-    memory = Column("peak memory, MB", lambda row: _decimals(row.memory, 0), extra=4)
+    memory = Column(
+        "memory of a step, MB", lambda row: _decimals(row.memory, 0), extra=4
+    )
     kept += [seconds, memory]
     if summary.reference is not None:
         kept.append(Column("transfer ratio", lambda row: ratio(row, summary), extra=3))

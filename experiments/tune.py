@@ -6,6 +6,7 @@ headline metric on validation, ties by its loss. The test split is never read. I
 with the lines to put into the config; a second start goes on with what is missing.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -18,13 +19,22 @@ from experiments.launch import with_steps
 from experiments.problem import Problem, make_problem, split
 from experiments.settings import check, names
 from experiments.strategies import make_strategy
+from experiments.workdir import check_workdir
+from tl_jax.checkpoint import write_atomic
+
+RECORD = "tune.json"
+"""What the trials in a workdir were asked for."""
 
 
 def tune(config, workdir: Path, factors: list[float], stop) -> dict[str, dict]:
     """Strategy -> {rate: validation scores, averaged over the seeds}."""
     check(config)
+    check_workdir(config, workdir, RECORD)
     problem = make_problem(config)
     rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
+    workdir.mkdir(parents=True, exist_ok=True)
+    asked = json.loads(config.to_json_best_effort())
+    write_atomic(workdir / RECORD, json.dumps({"asked": asked}) + "\n")
     config = with_steps(config, len(rows[config.seeds[0]]["train"]))
     found = {}
     for name in names(config):

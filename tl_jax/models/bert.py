@@ -102,8 +102,9 @@ def bert(
         if types:
             kinds = inputs.get("types", jnp.zeros_like(tokens))
             x = x + embed(site["types"], kinds)
-        x = dropout(layer_norm(site["norm"], x, epsilon), rate, key)
-        x, mask, _ = patched("sequence", site, (x, mask, at), key=key)
+        k_drop, k_patch = keys(key, 2)
+        x = dropout(layer_norm(site["norm"], x, epsilon), rate, k_drop)
+        x, mask, _ = patched("sequence", site, (x, mask, at), key=k_patch)
         return x.astype(dtype), mask
 
     def summary(params: Params, tokens: Array, mask: Array) -> Array:

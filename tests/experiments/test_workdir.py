@@ -1,0 +1,39 @@
+"""One process at a time works in a workdir, and only on what it was made for."""
+
+import json
+
+import jax.numpy as jnp
+import pytest
+from ml_collections import ConfigDict
+
+from experiments.loop import all_finite
+from experiments.workdir import check_workdir, locked
+
+
+def test_a_second_process_is_refused_and_the_lock_goes(tmp_path):
+    with (
+        locked(tmp_path / "runs"),
+        pytest.raises(BlockingIOError, match="another process works in it"),
+        locked(tmp_path / "runs"),
+    ):
+        pass
+    with locked(tmp_path / "runs"):
+        assert (tmp_path / "runs").is_dir()
+
+
+def test_another_config_is_refused_by_field(tmp_path):
+    config = ConfigDict({"steps": 3, "seeds": [0], "data": {"length": 16}})
+    asked = json.loads(config.to_json())
+    (tmp_path / "tune.json").write_text(json.dumps({"asked": asked}))
+    config.seeds = [0, 1]
+    check_workdir(config, tmp_path, "tune.json")
+    config.data.length = 32
+    with pytest.raises(ValueError, match=r"data\.length: 16 there, 32 asked for"):
+        check_workdir(config, tmp_path, "tune.json")
+
+
+def test_weights_that_are_no_numbers_are_seen():
+    good = {"a": jnp.ones(3), "hole": None}
+    assert all_finite(good)
+    assert all_finite({})
+    assert not all_finite(good | {"b": jnp.asarray([1.0, jnp.inf])})
