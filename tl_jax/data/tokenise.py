@@ -268,11 +268,8 @@ def write(path: Path, tokens: Tokens) -> None:
     named |= {"labels": tokens.labels, "places": tokens.places, "source": tokens.source}
     for name, value in named.items():
         if isinstance(value, Ragged):
-            arrays[f"{name}:flat"], arrays[f"{name}:offsets"] = (
-                value.flat,
-                value.offsets,
-            )
-            arrays[f"{name}:fill"] = np.asarray(value.fill)
+            parts = value._asdict().items()
+            arrays |= {f"{name}:{part}": np.asarray(own) for part, own in parts}
         elif value is not None:
             arrays[name] = value
     path.parent.mkdir(parents=True, exist_ok=True)
