@@ -35,6 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.validation = 0.1  # share of what is not test, if all are used
     config.data.test = 0.2  # share, where the source has no test split
     config.data.test_limit = 0  # test examples, at most; 0: all
+    config.data.split_by = "class"  # hash: by each text alone, however the data grow
     config.data.split_seed = 0
 
     config.steps = 0  # 0: as many as `epochs` take

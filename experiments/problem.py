@@ -234,18 +234,25 @@ def split(examples: data.Examples, config: ConfigDict, seed: int) -> data.Splits
     return data.disjoint(parts | {"test": test}, count)
 
 
-def _groups(examples: data.Examples) -> np.ndarray:
-    """A number [N] a row; rows of equal texts, words or contexts share theirs."""
+def _texts(examples: data.Examples) -> list[str] | None:
+    """The text [N] that says whether two rows are the same; None without any."""
     columns = [v for v in examples.inputs.values() if isinstance(v, list)]
     if not columns:
-        return np.arange(data.size(examples))
+        return None
     chosen = examples.inputs.get("context", columns[0])
-    texts = [text if isinstance(text, str) else " ".join(text) for text in chosen]
-    return data.groups_of(texts)
+    return [text if isinstance(text, str) else " ".join(text) for text in chosen]
+
+
+def _groups(examples: data.Examples) -> np.ndarray:
+    """A number [N] a row: the source's own groups, else rows of equal texts."""
+    if examples.groups is not None:
+        return examples.groups
+    texts = _texts(examples)
+    return np.arange(data.size(examples)) if texts is None else data.groups_of(texts)
 
 
 def _held_out(examples, own, labels, groups, names) -> tuple[np.ndarray, np.ndarray]:
-    """(the rest, test): the source's own test split, or a stratified share.
+    """(the rest, test): the source's own test split, else by class or by hash.
 
     The source's own validation split is in neither.
     """
@@ -255,6 +262,10 @@ def _held_out(examples, own, labels, groups, names) -> tuple[np.ndarray, np.ndar
         test = examples.splits["test"]
         return examples.splits.get("train", np.setdiff1d(rows, test)), test
     shares, inside = {"rest": 1 - own.test, "test": own.test}, groups[rows]
+    texts = _texts(examples)
+    if own.split_by == "hash" and texts is not None:
+        parts = data.by_text([texts[row] for row in rows], shares, own.split_seed)
+        return rows[parts["rest"]], rows[parts["test"]]
     parts = data.stratified(
         labels[rows], shares, own.split_seed, groups=inside, classes=names
     )

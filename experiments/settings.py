@@ -10,7 +10,11 @@ from experiments.strategies import make_strategy
 from experiments.tasks import TASKS
 from tl_jax.tree import no_match
 
-CHOICES = {"select": ("best", "last"), "allocator": ("system", "keep")}
+CHOICES = {
+    "select": ("best", "last"),
+    "allocator": ("system", "keep"),
+    "data.split_by": ("class", "hash"),
+}
 AT_LEAST = {
     "batch_size": 1,
     "eval_batch_size": 1,
@@ -73,8 +77,8 @@ def check(config: ConfigDict) -> None:
         )
     _check_buckets(config.data.buckets, config.data.length)
     for name, known in CHOICES.items():
-        if config[name] not in known:
-            raise no_match(f"config.{name}", config[name], known)
+        if _field(config, name) not in known:
+            raise no_match(f"config.{name}", _field(config, name), known)
     if config.steps == 0 and not 0 < config.epochs < math.inf:
         raise ValueError("config.steps or config.epochs must be more than 0")
     sized = config.copy_and_resolve_references()

@@ -66,6 +66,25 @@ def test_equal_texts_stay_on_one_side(tiny_model, tmp_path):
     assert sum(map(len, seen)) == len(set.union(*seen)) == 20
 
 
+def test_rows_of_one_group_stay_on_one_side(tiny_model, tmp_path):
+    config = small(tiny_model, write(tmp_path, "classification", ".csv"))
+    groups = np.arange(60) // 4
+    parts = split(read_examples(config)._replace(groups=groups), config, 0)
+    seen = [set(groups[part]) for part in parts.values()]
+    assert sum(map(len, seen)) == len(set.union(*seen)) == 15
+
+
+def test_splits_by_hash_do_not_move_when_the_data_grow(tiny_model, tmp_path):
+    config = small(tiny_model, write(tmp_path, "classification", ".csv"))
+    config.data.split_by, config.data.test = "hash", 0.3
+    examples = read_examples(config)
+    fewer = examples._replace(
+        inputs={"text": examples.inputs["text"][:45]}, labels=examples.labels[:45]
+    )
+    whole, part = (split(e, config, 0)["test"] for e in (examples, fewer))
+    np.testing.assert_array_equal(part, whole[whole < 45])
+
+
 @pytest.mark.parametrize("given", [("validation",), ("validation", "test")])
 def test_a_source_may_bring_some_of_its_splits(given, tiny_model, tmp_path):
     config = small(tiny_model, write(tmp_path, "classification", ".csv"))

@@ -96,7 +96,7 @@ def read_vader(folder: Path, domain: str, threshold: float | None = None) -> Exa
 
     The score in -4..4 is the target; with a `threshold`, sentences with a smaller
     |score| are left out and the class is the sign. `id` is `<document>_<sentence>` in
-    the domains `amazon` and `nyt`: group by document to split them without a leak.
+    the domains `amazon` and `nyt`, whose `groups` are the documents.
     """
     (file,) = folder.glob("*/additional_resources/hutto_ICWSM_2014.tar.gz")
     member = f"hutto_ICWSM_2014/{DOMAINS[domain][0]}_GroundTruth.txt"
@@ -111,10 +111,15 @@ def read_vader(folder: Path, domain: str, threshold: float | None = None) -> Exa
         "text": [rows[i][2].strip() for i in kept],
         "id": [rows[i][0] for i in kept],
     }
+    groups = None
+    if all("_" in name for name in inputs["id"]):
+        documents = [name.rpartition("_")[0] for name in inputs["id"]]
+        _, groups = np.unique(documents, return_inverse=True)
     if threshold is None:
-        return from_arrays(inputs, scores)
+        return from_arrays(inputs, scores)._replace(groups=groups)
     labels = (scores[kept] > 0).astype(np.int32)
-    return from_arrays(inputs, labels, ("negative", "positive"))
+    examples = from_arrays(inputs, labels, ("negative", "positive"))
+    return examples._replace(groups=groups)
 
 
 def read_newsgroups(folder: Path) -> Examples:

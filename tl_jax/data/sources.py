@@ -24,6 +24,8 @@ class Examples(NamedTuple):
     licence: str = "not stated"
     notes: tuple[str, ...] = ()
     """What was unusual about the source, for the user."""
+    groups: np.ndarray | None = None
+    """[N] rows of one number belong on one side of a split: a document's sentences."""
 
 
 def size(examples: Examples) -> int:
