@@ -15,7 +15,7 @@ from experiments.plans import base_params, first_plan
 from experiments.problem import Problem
 from experiments.programs import Programs, predicting, training
 from experiments.progress import Progress
-from experiments.records import Records, Sinks, TensorBoard
+from experiments.records import Records, Sinks, TensorBoard, read
 from experiments.strategies import Phase, Strategy
 from tl_jax import checkpoint, data
 from tl_jax.algorithms import current, replan, supervised
@@ -76,6 +76,7 @@ def execute(job: Job) -> dict[str, Any]:
     folder = job.folder / "checkpoints"
     with checkpoint.open(folder, keep_last=2, keep_best=best_of) as saved:
         sound = saved.restore_flat() if saved.steps() else None
+        spent = _spent(job.folder, sound)
         try:
             with _sinks(job, sound) as sinks:
                 state, frozen, player, part, at = _phases(job, saved, sound, sinks)
@@ -84,6 +85,7 @@ def execute(job: Job) -> dict[str, Any]:
                     at = at._replace(known=at.known._replace(scores=None))
                 result = _finish(job, state, frozen, player, part, at, began)
                 result["compile_seconds"] = _compiling(job) - compiled
+                result["seconds"] += spent
         except loop.NotFinite as error:
             last = saved.latest()
             good = "there is no checkpoint yet" if last is None else f"step {last}"
@@ -272,6 +274,15 @@ def _finish(
         "confusion": evaluate.confusion(task, found, len(problem.classes)),
         "starts": list(at.starts),
     }
+
+
+def _spent(folder: Path, sound: Any) -> float:
+    """Seconds of the steps that earlier processes did for this run."""
+    path = folder / "timings.jsonl"
+    if sound is None or not path.is_file():
+        return 0.0
+    done = [row for row in read(path) if row["step"] <= sound.step]
+    return sum(row["seconds"] + row["compile_seconds"] for row in done)
 
 
 def _compiling(job: Job) -> float:
