@@ -98,6 +98,13 @@ def read(path: str | Path) -> list[dict[str, Any]]:
     return found
 
 
+def seconds_until(path: Path, step: int) -> float:
+    """Seconds that a file of timings holds for steps up to `step`; 0 without one."""
+    rows = read(path) if path.is_file() else []
+    done = [row for row in rows if row["step"] <= step]
+    return float(sum(row["seconds"] + row["compile_seconds"] for row in done))
+
+
 class TensorBoard:
     """Writes the numbers of each record as TensorBoard events, `split/name`.
 

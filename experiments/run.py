@@ -15,7 +15,7 @@ from experiments.plans import base_params, first_plan
 from experiments.problem import Problem
 from experiments.programs import Programs, predicting, training
 from experiments.progress import Progress
-from experiments.records import Records, Sinks, TensorBoard, read
+from experiments.records import Records, Sinks, TensorBoard, seconds_until
 from experiments.strategies import Phase, Strategy
 from tl_jax import checkpoint, data
 from tl_jax.algorithms import current, replan, supervised
@@ -76,7 +76,8 @@ def execute(job: Job) -> dict[str, Any]:
     folder = job.folder / "checkpoints"
     with checkpoint.open(folder, keep_last=2, keep_best=best_of) as saved:
         sound = saved.restore_flat() if saved.steps() else None
-        spent = _spent(job.folder, sound)
+        timed = job.folder / "timings.jsonl"
+        spent = 0.0 if sound is None else seconds_until(timed, sound.step)
         try:
             with _sinks(job, sound) as sinks:
                 state, frozen, player, part, at = _phases(job, saved, sound, sinks)
@@ -274,15 +275,6 @@ def _finish(
         "confusion": evaluate.confusion(task, found, len(problem.classes)),
         "starts": list(at.starts),
     }
-
-
-def _spent(folder: Path, sound: Any) -> float:
-    """Seconds of the steps that earlier processes did for this run."""
-    path = folder / "timings.jsonl"
-    if sound is None or not path.is_file():
-        return 0.0
-    done = [row for row in read(path) if row["step"] <= sound.step]
-    return sum(row["seconds"] + row["compile_seconds"] for row in done)
 
 
 def _compiling(job: Job) -> float:

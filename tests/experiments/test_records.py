@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.records import Records, Sinks, TensorBoard, read
+from experiments.records import Records, Sinks, TensorBoard, read, seconds_until
 
 
 def write(path, steps, resume_step=None):
@@ -129,3 +129,14 @@ def test_sinks_fan_out(tmp_path, monkeypatch):
         )
     assert len(read(path)) == 1
     assert seen == [("open", 4), ("train/loss", 0.5, 4), "closed"]
+
+
+def test_seconds_of_earlier_steps_add_up(tmp_path):
+    path = tmp_path / "timings.jsonl"
+    assert seconds_until(path, 9) == 0
+    rows = [(2, 1.5, 3.0), (4, 0.5, 0.0), (6, 8.0, 0.0)]
+    with Records(path) as opened:
+        for step, seconds, compiled in rows:
+            timed = {"seconds": seconds, "compile_seconds": compiled}
+            opened.append({"step": step, **timed})
+    assert seconds_until(path, 4) == 5.0
