@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
-from tl_jax.nn.dense import dense, dropout, keys
+from tl_jax.nn.dense import dense, keys
 from tl_jax.nn.patches import patched
 from tl_jax.types import Array, Key, Params
 
@@ -19,14 +21,110 @@ def attend(q: Array, k: Array, v: Array, mask: Array, key=None, rate=0.0) -> Arr
 
     q [B H T d], k and v [B H S d], mask (True: look at it) broadcast to [B H T S]
     -> [B H T d]. A row that may look at nothing takes the mean of all values, never
-    NaN.
+    NaN. Dropout with `rate` acts on the weights if there is a key.
     """
-    wide = jnp.promote_types(q.dtype, jnp.float32)
-    scores = jnp.einsum("bhtd,bhsd->bhts", q, k, preferred_element_type=wide)
-    scores = scores / q.shape[-1] ** 0.5
-    scores = jnp.where(mask, scores, jnp.finfo(wide).min)
-    weights = dropout(jax.nn.softmax(scores, axis=-1), rate, key).astype(q.dtype)
-    return jnp.einsum("bhts,bhsd->bhtd", weights, v, preferred_element_type=wide)
+    kept = None
+    if key is not None and rate > 0:
+        shape = (*q.shape[:3], k.shape[2])
+        kept = jax.random.bernoulli(key, 1 - rate, shape) / (1 - rate)
+    half = jnp.finfo(q.dtype).bits < 32
+    return (half_looked_up if half else looked_up)(q, k, v, mask, kept)
+
+
+@jax.custom_jvp
+def looked_up(q: Array, k: Array, v: Array, mask: Array, kept: Array | None) -> Array:
+    """`attend` with given dropout, `kept` [B H T S] or None, and a rule of its own.
+
+    With P the weights, dO = P dS V + P dV where dS is the scores' tangent less its
+    mean under P: only P is kept for the backward pass, and V's product comes before
+    the division by the softmax's sum.
+    """
+    powers, total = _powers(q, k, mask)
+    return _values(_dropped(powers, kept), v) / total
+
+
+@looked_up.defjvp
+def _looked_up_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    q, k, v, mask, kept = primals
+    dq, dk, dv, *_ = tangents
+    powers, total = _powers(q, k, mask)
+    weights = powers / total
+    scores = (_scores(dq, k) + _scores(q, dk)) / q.shape[-1] ** 0.5
+    moved = weights * (scores - (weights * scores).sum(-1, keepdims=True))
+    shown = _dropped(weights, kept)
+    return _values(shown, v), _values(_dropped(moved, kept), v) + _values(shown, dv)
+
+
+@jax.custom_vjp
+def half_looked_up(q, k, v, mask, kept) -> Array:
+    """`looked_up` in half precision: its backward products are in q's dtype, too.
+
+    As with `half_product`: reverse mode and forward over reverse.
+    """
+    return _half_forward(q, k, v, mask, kept)[0]
+
+
+def _half_forward(q, k, v, mask, kept) -> tuple[Array, tuple]:
+    powers, total = _powers(q, k, mask)
+    weights = (powers / total).astype(q.dtype)
+    y = _values(_dropped(weights, kept), v)
+    return y, (q, k, v, weights, kept, y)
+
+
+def _half_backward(saved: tuple, cotangent: Array) -> tuple:
+    q, k, v, weights, kept, y = saved
+    dy = cotangent.astype(q.dtype)
+    mean = (cotangent * y).sum(-1, keepdims=True)
+    scores = _dropped(_scores(dy, v), kept) - mean
+    scores = (weights * scores / q.shape[-1] ** 0.5).astype(q.dtype)
+    dq = _values(scores, k)
+    dk = _gathered(scores, q)
+    dv = _gathered(_dropped(weights, kept), dy)
+    return *(x.astype(q.dtype) for x in (dq, dk, dv)), None, None
+
+
+half_looked_up.defvjp(_half_forward, _half_backward)
+
+
+def _powers(q: Array, k: Array, mask: Array) -> tuple[Array, Array]:
+    """Powers [B H T S] of the scores less their maximum, and their sum [B H T 1]."""
+    scores = _scores(q, k) / q.shape[-1] ** 0.5
+    scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+    powers = jnp.exp(scores - lax.stop_gradient(scores.max(-1, keepdims=True)))
+    return powers, powers.sum(-1, keepdims=True)
+
+
+def _dropped(weights: Array, kept: Array | None) -> Array:
+    return weights if kept is None else (weights * kept).astype(weights.dtype)
+
+
+def _scores(q: Array, k: Array) -> Array:
+    """q [B H T d], k [B H S d] -> [B H T S]."""
+    return _einsum("bhtd,bhsd->bhts", q, k)
+
+
+def _values(weights: Array, v: Array) -> Array:
+    """weights [B H T S], v [B H S d] -> [B H T d]."""
+    return _einsum("bhts,bhsd->bhtd", weights.astype(v.dtype), v)
+
+
+def _gathered(weights: Array, x: Array) -> Array:
+    """weights [B H T S], x [B H T d] -> [B H S d]."""
+    turned = _einsum("bhdt,bhts->bhds", rows(x.swapaxes(2, 3)), weights)
+    return rows(turned).swapaxes(2, 3)
+
+
+def _einsum(rule: str, a: Array, b: Array) -> Array:
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    return jnp.einsum(rule, a, b, preferred_element_type=wide)
+
+
+def rows(x: Array) -> Array:
+    """x laid out by rows on CPUs, where products read a transposed one slowly."""
+    keep = Layout(tuple(range(x.ndim)))
+    return lax.platform_dependent(
+        x, cpu=lambda x: with_layout_constraint(x, keep), default=lambda x: x
+    )
 
 
 def attention(

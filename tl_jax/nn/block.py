@@ -7,19 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from tl_jax.nn.activations import ACTIVATIONS
 from tl_jax.nn.attention import attention
 from tl_jax.nn.dense import dense, dropout, keys
 from tl_jax.nn.norms import layer_norm
 from tl_jax.nn.patches import patched
 from tl_jax.types import Array, Key, Params
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
-    "gelu_new": jax.nn.gelu,
-    "relu": jax.nn.relu,
-    "silu": jax.nn.silu,
-    "tanh": jnp.tanh,
-}
 
 
 def mlp(site: Params, x: Array, *, activation: str, key: Key | None = None) -> Array:

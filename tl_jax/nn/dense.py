@@ -11,11 +11,47 @@ from tl_jax.types import Array, Key, Params
 def product(x: Array, kernel: Array) -> Array:
     """x [... I] times kernel [I O], in x's dtype, accumulated in at least float32.
 
-    The result stays in the accumulator's dtype; whoever ends the layer casts.
+    The result stays in the accumulator's dtype; whoever ends the layer casts. In
+    half precision the backward products are in x's dtype, too, see `half_product`.
     """
+    if jnp.finfo(x.dtype).bits < 32:
+        return half_product(x, kernel)
+    return _dot(x, kernel.astype(x.dtype))
+
+
+@jax.custom_vjp
+def half_product(x: Array, kernel: Array) -> Array:
+    """x [... I] in half precision times kernel [I O] -> float32 [... O].
+
+    Cotangents are rounded to x's dtype before the two backward products, which are
+    accumulated in float32 (Micikevicius et al., 2018): by itself JAX would widen both
+    operands there, at 3 to 5 times the seconds. Reverse mode alone, of any order, and
+    forward over reverse; `jax.jvp` of it raises.
+    """
+    return _dot(x, kernel.astype(x.dtype))
+
+
+def _half_forward(x: Array, kernel: Array) -> tuple[Array, tuple]:
+    own = kernel.astype(x.dtype)
+    return _dot(x, own), (x, own, jnp.zeros((), kernel.dtype))
+
+
+def _half_backward(saved: tuple, cotangent: Array) -> tuple[Array, Array]:
+    x, kernel, like = saved
+    dy = cotangent.astype(x.dtype)
+    dx = _dot(dy, kernel, axis=1).astype(x.dtype)
+    dw = jnp.einsum("...i,...o->io", x, dy, preferred_element_type=jnp.float32)
+    return dx, dw.astype(like.dtype)
+
+
+half_product.defvjp(_half_forward, _half_backward)
+
+
+def _dot(x: Array, kernel: Array, axis: int = 0) -> Array:
+    """x's last axis with one of the kernel's, accumulated in at least float32."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    axes = (((x.ndim - 1,), (0,)), ((), ()))
-    return lax.dot_general(x, kernel.astype(x.dtype), axes, preferred_element_type=wide)
+    axes = (((x.ndim - 1,), (axis,)), ((), ()))
+    return lax.dot_general(x, kernel, axes, preferred_element_type=wide)
 
 
 def dense(site: Params, x: Array, *, key: Key | None = None) -> Array:

@@ -1,7 +1,9 @@
 """Normalisation, always computed in float32 at least."""
 
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -16,12 +18,34 @@ def layer_norm(site: Params, x: Array, epsilon: float) -> Array:
     x [... D] -> [... D], in x's dtype.
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    centred = wide - wide.mean(-1, keepdims=True)
-    var = jnp.square(centred).mean(-1, keepdims=True)
-    y = centred * lax.rsqrt(var + epsilon) * site["scale"]
+    y = standard(epsilon, wide) * site["scale"]
     if "bias" in site:
         y = y + site["bias"]
     return patched("output", site, y, x=x).astype(x.dtype)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def standard(epsilon: float, x: Array) -> Array:
+    """x [... D] less its mean, over its standard deviation.
+
+    By its own rule dy = (dx - mean(dx) - y mean(y dx)) / s the backward pass keeps y
+    and s and reads them once.
+    """
+    return _standard(epsilon, x)[0]
+
+
+@standard.defjvp
+def _standard_rule(epsilon, primals, tangents) -> tuple[Array, Array]:
+    y, inverse = _standard(epsilon, *primals)
+    (dx,) = tangents
+    along = (y * dx).mean(-1, keepdims=True)
+    return y, (dx - dx.mean(-1, keepdims=True) - y * along) * inverse
+
+
+def _standard(epsilon: float, x: Array) -> tuple[Array, Array]:
+    centred = x - x.mean(-1, keepdims=True)
+    inverse = lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + epsilon)
+    return centred * inverse, inverse
 
 
 @node

@@ -1,0 +1,43 @@
+"""Activations by the names that configs give them."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from tl_jax.types import Array
+
+
+@jax.custom_jvp
+def gelu(x: Array) -> Array:
+    """x times the normal distribution's Phi(x) (Hendrycks and Gimpel, 2016).
+
+    Computed in float32 at least and rounded once. Its own rule, dy = (Phi(x) +
+    x phi(x)) dx, keeps one array for the backward pass, in x's dtype.
+    """
+    return _gelu(x)[0].astype(x.dtype)
+
+
+@gelu.defjvp
+def _gelu_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    y, slope = _gelu(x)
+    return y.astype(x.dtype), slope.astype(x.dtype) * dx
+
+
+def _gelu(x: Array) -> tuple[Array, Array]:
+    """The value and the derivative, in float32 at least."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    below = 0.5 * (1 + lax.erf(wide * 0.5**0.5))
+    density = jnp.exp(-0.5 * wide * wide) * (2 * jnp.pi) ** -0.5
+    return wide * below, below + wide * density
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": gelu,
+    "gelu_new": jax.nn.gelu,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
