@@ -1,6 +1,9 @@
 """One file a family: a constructor that returns a `Model`."""
 
 from tl_jax.models.bert import bert
+from tl_jax.models.conv4 import conv4
+from tl_jax.models.inverted import efficientnet_lite, mobilenet_v2
 from tl_jax.models.mlp import mlp
+from tl_jax.models.resnet import resnet
 
-__all__ = ["bert", "mlp"]
+__all__ = ["bert", "conv4", "efficientnet_lite", "mlp", "mobilenet_v2", "resnet"]

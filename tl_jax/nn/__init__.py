@@ -2,6 +2,7 @@
 
 from tl_jax.nn.attention import attention
 from tl_jax.nn.block import block, run_blocks
+from tl_jax.nn.conv import avg_pool, conv, global_pool, init_conv, max_pool
 from tl_jax.nn.dense import dense, dropout, embed, product
 from tl_jax.nn.init import init_dense, init_norm, normal
 from tl_jax.nn.norms import Fixed, Running, batch_norm, layer_norm
@@ -11,15 +12,20 @@ __all__ = [
     "Fixed",
     "Running",
     "attention",
+    "avg_pool",
     "batch_norm",
     "block",
+    "conv",
     "dense",
     "dropout",
     "embed",
     "expand",
+    "global_pool",
+    "init_conv",
     "init_dense",
     "init_norm",
     "layer_norm",
+    "max_pool",
     "normal",
     "patched",
     "product",

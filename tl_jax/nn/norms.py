@@ -72,6 +72,7 @@ def batch_norm(
     norm: Literal["running", "batch"] = "running",
     epsilon: float = 1e-5,
     momentum: float = 0.9,
+    groups: int = 1,
 ) -> tuple[Array, Running | Fixed]:
     """Normalise by statistics of the batch or kept ones (Ioffe and Szegedy, 2015).
 
@@ -79,20 +80,26 @@ def batch_norm(
     statistics, kept <- momentum kept + (1 - momentum) batch, the variance unbiased.
     `Fixed` statistics are used as they are, whatever `norm` says.
 
-    x [... D] -> ([... D], stats).
+    Over many devices the batch is the global one; `groups` normalises each of that
+    many equal parts of it by itself, and moves by the mean of their statistics: a
+    batch norm per replica, or a "ghost" one (Hoffer et al., 2017).
+
+    x [B ... D] -> ([B ... D], stats). Raises ValueError if the groups don't divide B.
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean, var = stats.mean, stats.var
     if norm == "batch" and isinstance(stats, Running):
-        axes = tuple(range(x.ndim - 1))
-        count = wide.size // wide.shape[-1]
-        mean, var = wide.mean(axes), wide.var(axes)
+        if len(x) % groups:
+            raise ValueError(f"{len(x)} rows do not divide into {groups} norm groups")
+        wide = wide.reshape(groups, -1, x.shape[-1])
+        count = wide.shape[1]
+        mean, var = wide.mean(1), wide.var(1)
+        unbiased = var.mean(0) * (count / max(count - 1, 1))
         stats = Running(
-            lax.stop_gradient(momentum * stats.mean + (1 - momentum) * mean),
-            lax.stop_gradient(
-                momentum * stats.var
-                + (1 - momentum) * var * (count / max(count - 1, 1))
-            ),
+            lax.stop_gradient(momentum * stats.mean + (1 - momentum) * mean.mean(0)),
+            lax.stop_gradient(momentum * stats.var + (1 - momentum) * unbiased),
         )
+        mean, var = mean[:, None], var[:, None]
     y = (wide - mean) * (lax.rsqrt(var + epsilon) * site["scale"]) + site["bias"]
+    y = y.reshape(x.shape)
     return patched("output", site, y, x=x).astype(x.dtype), stats

@@ -1,0 +1,192 @@
+"""The three products of a convolution, in the forms that win on CPUs.
+
+There XLA's own kernel gradient is the slowest of the three, two to three times slower
+than rows of shifted inputs times the cotangent, some images at a time so that they
+stay in the cache; in half precision the same holds for all three. On GPUs and TPUs
+everything is left to XLA.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from tl_jax.types import Array
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+CHUNKS = 8
+"""Parts of a batch that a kernel gradient is summed over."""
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolved(x: Array, kernel: Array, stride: tuple[int, int], pads: Pads) -> Array:
+    """x [B H W I] with kernel [h w I O] in x's dtype -> [B H' W' O], float32 at least.
+
+    Reverse mode of any order and forward over reverse; `plain_convolved` knows every
+    mode. In half precision cotangents are rounded to x's dtype.
+    """
+    return _forward(x, kernel, stride, pads)[0]
+
+
+def plain_convolved(
+    x: Array,
+    kernel: Array,
+    stride: tuple[int, int],
+    pads: Pads,
+    groups: int = 1,
+) -> Array:
+    """The same by `lax.conv_general_dilated`, with `groups` of channels."""
+    return lax.conv_general_dilated(
+        x,
+        kernel.astype(x.dtype),
+        stride,
+        pads,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+        preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+    )
+
+
+def tapped(x: Array, kernel: Array, stride: tuple[int, int], pads: Pads) -> Array:
+    """The same as one product a kernel's place, summed."""
+    h, w = kernel.shape[:2]
+    x, kernel = _padded(x, pads), kernel.astype(x.dtype)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    tall, broad = _places(x, (h, w), stride)
+    product = partial(jnp.einsum, "bhwi,io->bhwo", preferred_element_type=wide)
+    parts = [
+        product(_shifted(x, (a, b), stride, (tall, broad)), kernel[a, b])
+        for a in range(h)
+        for b in range(w)
+    ]
+    return sum(parts[1:], parts[0])
+
+
+def deep_convolved(
+    x: Array, kernel: Array, stride: tuple[int, int], pads: Pads
+) -> Array:
+    """Every channel by itself: kernel [h w 1 C] -> [B H' W' C], float32 at least.
+
+    On CPUs as a sum of shifted images, 15 to 40 times faster than XLA's own there.
+    """
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+
+    def shifted(x: Array, kernel: Array) -> Array:
+        h, w = kernel.shape[:2]
+        x = _padded(x, pads)
+        at = _places(x, (h, w), stride)
+        total = jnp.zeros((), wide)
+        for a in range(h):
+            for b in range(w):
+                part = _shifted(x, (a, b), stride, at).astype(wide)
+                total = total + part * kernel[a, b, 0].astype(wide)
+        return total
+
+    def plain(x: Array, kernel: Array) -> Array:
+        return plain_convolved(x, kernel, stride, pads, x.shape[-1])
+
+    return _on(shifted, plain)(x, kernel)
+
+
+def _forward(x, kernel, stride, pads) -> tuple[Array, tuple]:
+    y = _on(
+        lambda x, k: _narrow(x, k, stride, pads),
+        lambda x, k: plain_convolved(x, k, stride, pads),
+    )(x, kernel)
+    return y, (x, kernel)
+
+
+def _backward(stride, pads, saved: tuple, cotangent: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    dy = cotangent.astype(x.dtype)
+    own = kernel.astype(x.dtype)
+
+    def plain(x: Array, own: Array, dy: Array) -> tuple[Array, Array]:
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        back = jax.vjp(lambda x, k: plain_convolved(x, k, stride, pads), x, own)[1]
+        dx, dk = back(dy.astype(wide))
+        return dx, dk.astype(kernel.dtype)
+
+    def fast(x: Array, own: Array, dy: Array) -> tuple[Array, Array]:
+        dk = _kernel_gradient(x, dy, kernel.shape, stride, pads)
+        return _input_gradient(x, own, dy, stride, pads), dk.astype(kernel.dtype)
+
+    return _on(fast, plain)(x, own, dy)
+
+
+convolved.defvjp(_forward, _backward)
+
+
+def _on(cpu: Callable, other: Callable) -> Callable:
+    """`cpu` where that is what the program is compiled for, else `other`."""
+    return lambda *args: lax.platform_dependent(*args, cpu=cpu, default=other)
+
+
+def _half(x: Array) -> bool:
+    return jnp.finfo(x.dtype).bits < 32
+
+
+def _narrow(x: Array, kernel: Array, stride, pads) -> Array:
+    """By taps in half precision: there products are several times faster."""
+    form = tapped if _half(x) else plain_convolved
+    return form(x, kernel, stride, pads)
+
+
+def _input_gradient(x: Array, kernel: Array, dy: Array, stride, pads) -> Array:
+    """dx: for a stride of 1 the cotangent with the kernel turned about."""
+    if stride != (1, 1) or not _half(x):
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        back = jax.vjp(lambda x: plain_convolved(x, kernel, stride, pads), x)[1]
+        return back(dy.astype(wide))[0]
+    size = kernel.shape[:2]
+    turned = tuple(
+        (n - 1 - low, n - 1 - high) for n, (low, high) in zip(size, pads, strict=True)
+    )
+    about = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return tapped(dy, about, stride, turned).astype(x.dtype)
+
+
+def _kernel_gradient(x: Array, dy: Array, shape, stride, pads) -> Array:
+    """dK[a, b] = sum over images and places of x shifted by (a, b) times dy."""
+    h, w, width, out = shape
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    x, places = _padded(x, pads), dy.shape[1:3]
+
+    def rows(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
+        x, dy = part
+        found = []
+        for a in range(h):
+            shifts = [_shifted(x, (a, b), stride, places) for b in range(w)]
+            columns = jnp.concatenate(shifts, axis=-1)
+            rule = "bhwo,bhwk->ok"
+            found.append(jnp.einsum(rule, dy, columns, preferred_element_type=wide))
+        return total + jnp.stack(found), None
+
+    chunks = CHUNKS if len(x) % CHUNKS == 0 else 1
+    parts = [a.reshape(chunks, -1, *a.shape[1:]) for a in (x, dy)]
+    start = jnp.zeros((h, out, w * width), wide)
+    total, _ = lax.scan(rows, start, tuple(parts))
+    return total.reshape(h, out, w, width).transpose(0, 2, 3, 1)
+
+
+def _padded(x: Array, pads: Pads) -> Array:
+    """Zeros around; a negative number cuts."""
+    edges = [(0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)]
+    return lax.pad(x, jnp.zeros((), x.dtype), edges)
+
+
+def _places(x: Array, size: tuple[int, int], stride) -> tuple[int, int]:
+    """Where a kernel fits into a padded x."""
+    found = [
+        (n - k) // s + 1 for n, k, s in zip(x.shape[1:3], size, stride, strict=True)
+    ]
+    return found[0], found[1]
+
+
+def _shifted(x: Array, by: tuple[int, int], stride, places) -> Array:
+    """What a kernel's place `by` sees of a padded x, [B H' W' I]."""
+    stop = [b + (n - 1) * s + 1 for b, n, s in zip(by, places, stride, strict=True)]
+    first, last = (0, *by, 0), (len(x), *stop, x.shape[3])
+    return lax.slice(x, first, last, (1, *stride, 1))
