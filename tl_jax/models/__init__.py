@@ -2,5 +2,6 @@
 
 from tl_jax.models.bert import bert
 from tl_jax.models.mlp import mlp
+from tl_jax.models.vit import vit
 
-__all__ = ["bert", "mlp"]
+__all__ = ["bert", "mlp", "vit"]
