@@ -76,7 +76,7 @@ class Prompt:
     tokens: Array
 
     def __call__(self, site, value, *, x=None, key=None):
-        x, mask, at = value
+        x, _, at = value
         new = jnp.broadcast_to(self.tokens, (len(x), *self.tokens.shape))
         x = jnp.concatenate([x[:, :1], new, x[:, 1:]], 1)
         none = jnp.zeros((1, 2), at.dtype)
@@ -106,11 +106,11 @@ def test_dropout_needs_a_key_and_remat_changes_nothing():
         out, _ = model.apply(params, {}, {"image": IMAGE}, key=key)
         return jnp.square(out.features).sum()
 
-    for m in (model, again):
-        grads = jax.jit(jax.grad(lambda p, m=m: value(m, p)))(params)
-        first = grads if m is model else first
-        for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(grads), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    kept, recomputed = (
+        jax.jit(jax.grad(lambda p, m=m: value(m, p)))(params) for m in (model, again)
+    )
+    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(recomputed), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_bfloat16_and_stacked_blocks():
@@ -190,14 +190,14 @@ def test_positions_by_a_loop(method, at):
 
 
 def test_the_same_grid_changes_no_position():
-    model, params, _ = made(size=12)
+    _, params, _ = made(size=12)
     plan = transfer.resize_positions(3)(None, transfer.full(params))
     for a, b in zip(jax.tree.leaves(plan.params), jax.tree.leaves(params), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_bad_grids():
-    model, params, _ = made()
+    _, params, _ = made()
     plan = transfer.full(params)
     with pytest.raises(ValueError, match="grid is 0"):
         transfer.resize_positions(0)

@@ -2,6 +2,7 @@
 
 from tl_jax.models.bert import bert
 from tl_jax.models.mlp import mlp
+from tl_jax.models.prepared import prepared
 from tl_jax.models.vit import vit
 
-__all__ = ["bert", "mlp", "vit"]
+__all__ = ["bert", "mlp", "prepared", "vit"]
