@@ -4,6 +4,8 @@ Two halves: `fit` resizes and crops one picture on the host as the original pipe
 did, and the call normalises a batch on the device, so that bytes travel there.
 """
 
+import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +16,6 @@ import numpy as np
 
 from tl_jax.pretrained.family import Unsupported
 from tl_jax.pretrained.files import did_you_mean, read_json
-from tl_jax.types import Array
 
 FILE = "preprocessor_config.json"
 RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
@@ -125,6 +126,16 @@ def load_preprocess(folder: Path, default: Preprocess) -> Preprocess:
     """
     path = folder / FILE
     return from_config(read_json(path), default) if path.is_file() else default
+
+
+def save_preprocess(made: Path, folder: Path, preprocess: Preprocess) -> None:
+    """Write preprocessor_config.json; the folder's own to the byte if it says that."""
+    old, new = folder / FILE, made / FILE
+    if old.is_file() and from_config(read_json(old), preprocess) == preprocess:
+        shutil.copyfile(old, new)
+        return
+    text = json.dumps(to_config(preprocess), indent=2) + "\n"
+    new.write_text(text, encoding="utf-8")
 
 
 def from_config(config: Mapping[str, Any], default: Preprocess) -> Preprocess:
