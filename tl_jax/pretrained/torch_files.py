@@ -215,7 +215,7 @@ def _named(file: Path) -> Iterator[None]:
 
 BROKEN = (
     *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError),
-    *(AttributeError, UnicodeDecodeError, OverflowError, MemoryError, struct.error),
+    *(AttributeError, OverflowError, MemoryError, RuntimeError, struct.error),
 )
 """What a pickle that torch did not write raises."""
 
