@@ -1,6 +1,7 @@
 """The image pipeline: by hand, in files, and as transformers and Pillow have it."""
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -26,7 +27,7 @@ PLAIN = Preprocess(size=(8, 8), resize=(8, 8))
 def test_normalising_by_hand():
     given = dict(mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0), order="BGR")
     image = RNG.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-    found = jax.jit(PLAIN._replace(**given))({"image": image, "other": 1})
+    found = jax.jit(replace(PLAIN, **given))({"image": image, "other": 1})
     expected = (image[..., ::-1] / 255 - given["mean"]) / given["std"]
     assert found["image"].dtype == np.float32
     assert found["other"] == 1
@@ -40,7 +41,7 @@ def test_only_a_fixed_size_is_resized_on_the_device():
     fixed = PLAIN({"image": image})["image"]
     assert fixed.shape == (2, 8, 8, 3)
     np.testing.assert_allclose(fixed, -0.6, atol=1e-5)
-    assert PLAIN._replace(fixed=False)({"image": image})["image"].shape == (
+    assert replace(PLAIN, fixed=False)({"image": image})["image"].shape == (
         2,
         12,
         10,
@@ -79,9 +80,9 @@ def test_pictures_of_every_kind():
     np.testing.assert_array_equal(PLAIN.fit(clear), colour)
     grey = PICTURE[..., 0]
     np.testing.assert_array_equal(PLAIN.fit(grey), PLAIN.fit(grey[..., None]))
-    single = PLAIN._replace(channels=1).fit(grey)
+    single = replace(PLAIN, channels=1).fit(grey)
     np.testing.assert_array_equal(single, PLAIN.fit(grey)[..., :1])
-    as_is = PLAIN._replace(resize=None, crop=(5, 5))
+    as_is = replace(PLAIN, resize=None, crop=(5, 5))
     np.testing.assert_array_equal(as_is.fit(PICTURE), PICTURE[16:21, 24:29])
     with pytest.raises(ValueError, match=r"float64 \[37, 53, 3\], expected uint8"):
         PLAIN.fit(PICTURE / 255)
@@ -138,7 +139,7 @@ def test_configs_are_read_and_written(name, tmp_path):
     (old / FILE).write_text(json.dumps(config))
     save_preprocess(new, old, found)
     assert (new / FILE).read_bytes() == (old / FILE).read_bytes()
-    moved = found._replace(std=(0.1, 0.2, 0.3))
+    moved = replace(found, std=(0.1, 0.2, 0.3))
     save_preprocess(new, old, moved)
     assert load_preprocess(new, Preprocess(size=found.size)) == moved
 
@@ -165,7 +166,7 @@ def test_unknown_steps_are_named(changed, text):
 def test_the_pipeline_travels_with_the_weights(golden, tmp_path):
     found = pretrained.load(golden / "vision/vit_image")
     assert found.preprocess.size == (8, 8)
-    mine = found.preprocess._replace(mean=(0.4,) * 3, resample="bicubic")
+    mine = replace(found.preprocess, mean=(0.4,) * 3, resample="bicubic")
     path = pretrained.save(tmp_path / "m", found._replace(preprocess=mine))
     assert pretrained.load(path).preprocess == mine
     again = pretrained.save(tmp_path / "again", pretrained.load(path))

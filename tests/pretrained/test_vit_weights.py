@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -48,7 +49,7 @@ def test_resized_positions_are_saved_with_their_size(golden, tmp_path):
     tuned = found._replace(params=plan.params)
     with pytest.raises(ValueError, match=r"holds 15 positions.*no square"):
         pretrained.save(tmp_path / "x", tuned)
-    size = found.preprocess._replace(size=(12, 20), resize=(12, 20))
+    size = replace(found.preprocess, size=(12, 20), resize=(12, 20))
     path = pretrained.save(tmp_path / "wide", tuned._replace(preprocess=size))
     assert files.read_config(path)["image_size"] == [12, 20]
     again = pretrained.load(path)

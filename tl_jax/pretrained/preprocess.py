@@ -7,8 +7,9 @@ did, and the call normalises a batch on the device, so that bytes travel there.
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +27,12 @@ WARPED = 384
 """From this size on, a pipeline with `crop_pct` warps and does not crop."""
 
 
-class Preprocess(NamedTuple):
+@dataclass(frozen=True)
+class Preprocess:
     """Pictures as a model was trained to see them.
 
-    y = (scale x - mean) / std, x in 0..255, behind `fit`.
+    y = (scale x - mean) / std, x in 0..255, behind `fit`. Change a field by
+    `dataclasses.replace`.
     """
 
     size: tuple[int, int] = (224, 224)
