@@ -56,7 +56,8 @@ def test_half_precision_is_near(name):
     want = jax.value_and_grad(partial(total, plain), (0, 1))(x, kernel)
     low = x.astype(jnp.bfloat16)
     got = jax.value_and_grad(partial(total, own), (0, 1))(low, kernel)
-    assert got[1][0].dtype == jnp.bfloat16 and got[1][1].dtype == jnp.float32
+    assert got[1][0].dtype == jnp.bfloat16
+    assert got[1][1].dtype == jnp.float32
     for a, b in zip(got[1], want[1], strict=True):
         assert np.abs(a - b).max() <= 0.02 * np.abs(b).max()
 

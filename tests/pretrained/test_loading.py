@@ -325,9 +325,12 @@ def test_damaged_config_names_the_file(text, edited):
 def test_absent_files_are_named(edited, tmp_path):
     folder = edited("bert_model")
     (folder / files.WEIGHTS).rename(folder / "pytorch_model.bin")
-    with pytest.raises(FileNotFoundError, match=r"pytorch_model\.bin.*can run code"):
+    with pytest.raises(pretrained.Damaged, match=r"pytorch_model\.bin is damaged"):
         pretrained.load(folder)
-    (folder / "pytorch_model.bin").unlink()
+    (folder / "pytorch_model.bin").rename(folder / files.SHARDED)
+    with pytest.raises(FileNotFoundError, match=r"bin\.index\.json.*alone"):
+        pretrained.load(folder)
+    (folder / files.SHARDED).unlink()
     with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors nor"):
         pretrained.load(folder)
     (folder / files.CONFIG).unlink()

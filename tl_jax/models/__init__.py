@@ -4,6 +4,17 @@ from tl_jax.models.bert import bert
 from tl_jax.models.conv4 import conv4
 from tl_jax.models.inverted import efficientnet_lite, mobilenet_v2
 from tl_jax.models.mlp import mlp
+from tl_jax.models.prepared import prepared
 from tl_jax.models.resnet import resnet
+from tl_jax.models.vit import vit
 
-__all__ = ["bert", "conv4", "efficientnet_lite", "mlp", "mobilenet_v2", "resnet"]
+__all__ = [
+    "bert",
+    "conv4",
+    "efficientnet_lite",
+    "mlp",
+    "mobilenet_v2",
+    "prepared",
+    "resnet",
+    "vit",
+]

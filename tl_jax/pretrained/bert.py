@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-import jax
 import jax.numpy as jnp
 
-from tl_jax import tree
 from tl_jax.models.bert import Features, Head, bert
 from tl_jax.pretrained.family import (
     DROPPED,
@@ -22,6 +20,7 @@ from tl_jax.pretrained.family import (
     whole,
 )
 from tl_jax.pretrained.files import did_you_mean
+from tl_jax.pretrained.leaves import shapes_of
 from tl_jax.pretrained.names import Layout, expand
 from tl_jax.pretrained.names_bert import FAMILIES, POOLER, Family, HeadTable
 from tl_jax.types import Model
@@ -93,8 +92,8 @@ def recipe(
         _leaves(model, table if kept else None, settings, config),
         options | rates | {"dtype": jnp.dtype(dtype).name},
         named if kept else f"{family.classes}Model",
-        settings["positions"] - 1 - settings.get("padding_index", -1),
-        not kept,
+        bare=not kept,
+        positions=settings["positions"] - 1 - settings.get("padding_index", -1),
     )
 
 
@@ -233,8 +232,7 @@ def _leaves(
     config: Mapping[str, Any],
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of all leaves, the body's from the model itself."""
-    params, _ = jax.eval_shape(model.init, jax.random.key(0))
-    leaves = {path: leaf.shape for path, leaf in tree.flatten(params).items()}
+    leaves = shapes_of(model)
     if table is None:
         return leaves
     width, classes = settings["width"], settings["vocabulary"]
@@ -251,5 +249,7 @@ def _leaves(
     return leaves | {n.ours: shapes[n.ours] for n in expand(table.rows)}
 
 
-READERS: Mapping[str, Reader] = dict.fromkeys(FAMILIES, Reader(recipe, architecture))
+READERS: Mapping[str, Reader] = dict.fromkeys(
+    FAMILIES, Reader(recipe, architecture, ("features", "over"))
+)
 """`model_type` -> reader."""

@@ -5,7 +5,12 @@ from typing import Any, NamedTuple
 
 from tl_jax.pretrained.files import did_you_mean
 from tl_jax.pretrained.names import Layout
-from tl_jax.types import Model
+from tl_jax.types import Model, Pretrained
+
+
+def unchanged(config: dict[str, Any], pretrained: Pretrained) -> dict[str, Any]:
+    """The config as it is."""
+    return config
 
 
 class Recipe(NamedTuple):
@@ -18,10 +23,12 @@ class Recipe(NamedTuple):
     options: dict[str, Any]
     """What was chosen, defaults filled in; plain values."""
     architecture: str
-    positions: int
-    """The longest input, in tokens."""
     bare: bool
     """True for a body without a head, whose names take no prefix."""
+    positions: int | None = None
+    """The longest input, in tokens; None for a model that reads none."""
+    preprocess: Any = None
+    """Of a model of images: the `Preprocess` where the folder has none."""
 
 
 class Reader(NamedTuple):
@@ -31,10 +38,15 @@ class Reader(NamedTuple):
     """`(config, **options) -> Recipe`."""
     architecture: Callable[[Mapping[str, Any], Mapping[str, Any], bool], str]
     """`(config, options, has_head) -> name` of the tree that is to be saved."""
+    shaping: tuple[str, ...] = ()
+    """The options on which the tree and its names depend."""
+    adapt: Callable[[dict[str, Any], Pretrained], dict[str, Any]] = unchanged
+    """`(config, pretrained) -> config` where surgery has changed a size."""
 
 
 DROPPED = "head dropped"
 POOLER_UNUSED = "pooler unused"
+COUNTER = "counts the batches of a norm"
 
 
 class Unsupported(ValueError):

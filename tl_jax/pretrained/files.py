@@ -1,4 +1,4 @@
-"""Safetensors folders: what is in them, read one tensor at a time, and written whole.
+"""Weights in folders and files: read one tensor at a time, and written whole.
 
 A folder holds `config.json` and `model.safetensors`, or an index and its shards. No
 code of the folder is ever run, and no name in it leads out of it.
@@ -14,18 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tl_jax.pretrained import torch_files
+from tl_jax.pretrained.errors import Damaged
 from tl_jax.tree import nearest
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt")
+PICKLE = "pytorch_model.bin"
+SHARDED = "pytorch_model.bin.index.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
 log = logging.getLogger(__name__)
-
-
-class Damaged(ValueError):
-    """A file is truncated, no safetensors file, or contradicts its index."""
 
 
 class Tensor(NamedTuple):
@@ -59,19 +58,26 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def scan(folder: Path) -> dict[str, Tensor]:
-    """`{name: Tensor}` of all weights in a folder, from the headers alone.
+    """`{name: Tensor}` of all weights in a folder or a file, from the headers alone.
+
+    A folder's safetensors come before its pytorch_model.bin.
 
     Raises `FileNotFoundError` where there are none, `Damaged` for files that are
-    truncated, contradict the index, or an index that leaves the folder.
+    truncated, contradict the index, or an index that leaves the folder, `Unsafe` for
+    a pickle that is more than weights.
     """
+    if folder.is_file():
+        return header(folder)
     if (folder / WEIGHTS).is_file():
         return header(folder / WEIGHTS)
     if (folder / INDEX).is_file():
         return _scan_shards(folder)
-    if pickles := [name for name in PICKLES if (folder / name).exists()]:
+    if (folder / PICKLE).is_file():
+        return header(folder / PICKLE)
+    if (folder / SHARDED).exists():
         raise FileNotFoundError(
-            f"{folder} has {pickles[0]} but no {WEIGHTS}; a pickle can run code and "
-            f"is not read: save the model as safetensors first"
+            f"{folder} has {SHARDED} but no {WEIGHTS}: shards are read as safetensors "
+            "alone; save the model so first"
         )
     raise FileNotFoundError(f"{folder} has neither {WEIGHTS} nor {INDEX}")
 
@@ -101,7 +107,10 @@ def _plain(name: str) -> bool:
 
 
 def header(file: Path) -> dict[str, Tensor]:
-    """Shapes and dtypes in one safetensors file."""
+    """Shapes and dtypes in one file, of safetensors or of torch by its suffix."""
+    if file.suffix in torch_files.SUFFIXES:
+        found = torch_files.header(file)
+        return {n: Tensor(file, t.shape, t.dtype) for n, t in found.items()}
     with _open(file) as opened:
         names = list(opened.keys())
         parts = {name: opened.get_slice(name) for name in names}
@@ -112,6 +121,8 @@ def header(file: Path) -> dict[str, Tensor]:
 
 
 def _open(file: Path):
+    if file.suffix in torch_files.SUFFIXES:
+        return torch_files.opened(file)
     from safetensors import SafetensorError, safe_open
 
     try:

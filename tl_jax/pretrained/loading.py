@@ -11,15 +11,16 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax import tree
-from tl_jax.pretrained import bert, files
+from tl_jax.pretrained import bert, files, vit
 from tl_jax.pretrained.family import Reader, Recipe, Unsupported
-from tl_jax.pretrained.names import Fit, Misfit, fit
+from tl_jax.pretrained.leaves import apart
+from tl_jax.pretrained.names import Fit, Misfit, fit, to_ours
+from tl_jax.pretrained.preprocess import load_preprocess
 from tl_jax.pretrained.spec import resolve
 from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.types import Pretrained
 
-READERS: Mapping[str, Reader] = bert.READERS
+READERS: Mapping[str, Reader] = bert.READERS | vit.READERS
 """The config's `model_type` -> what reads it."""
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def load(
     where = f"{spec} ({recipe.architecture})"
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     fitted = fit(recipe.layout, recipe.leaves, shapes, where)
-    params, digest = _fill(tensors, fitted, where)
+    flat, digest = _fill(tensors, fitted, where)
     if fitted.omitted:
         log.info("%s: left out %s", where, fitted.omitted)
     source = {
@@ -67,14 +68,19 @@ def load(
         "config": config,
         "options": recipe.options,
     }
-    vocabulary = recipe.leaves["embed/tokens/embedding"][0]
-    tokenizer = load_tokenizer(folder, recipe.positions, vocabulary)
-    return Pretrained(recipe.model, params, {}, None, tokenizer, source)
+    preprocess = tokenizer = None
+    if recipe.positions is not None:
+        vocabulary = recipe.leaves["embed/tokens/embedding"][0]
+        tokenizer = load_tokenizer(folder, recipe.positions, vocabulary)
+    if recipe.preprocess is not None:
+        preprocess = load_preprocess(folder, recipe.preprocess)
+    params, stats = apart(flat)
+    return Pretrained(recipe.model, params, stats, preprocess, tokenizer, source)
 
 
 def recipe_of(config: Mapping[str, Any], **options: Any) -> Recipe:
     """The recipe of a config; raises for an unknown `model_type` or option."""
-    kind, reader = config.get("model_type"), _reader(config).recipe
+    kind, reader = config.get("model_type"), reader_of(config).recipe
     known = [name for name in inspect.signature(reader).parameters if name != "config"]
     for name in options:
         if name not in known:
@@ -83,14 +89,8 @@ def recipe_of(config: Mapping[str, Any], **options: Any) -> Recipe:
     return reader(config, **options)
 
 
-def architecture_for(
-    config: Mapping[str, Any], options: Mapping[str, Any], has_head: bool
-) -> str:
-    """The architecture's name of a tree that is to be saved."""
-    return _reader(config).architecture(config, options, has_head)
-
-
-def _reader(config: Mapping[str, Any]) -> Reader:
+def reader_of(config: Mapping[str, Any]) -> Reader:
+    """What reads a config; raises `Unsupported` for an unknown `model_type`."""
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in READERS:
         hint = files.did_you_mean(str(kind), READERS)
@@ -114,8 +114,7 @@ def _fill(
         if tensors[name].dtype not in files.FLOATS:
             raise Misfit(f"{where}: {name} is {tensors[name].dtype}, expected a float")
         leaf = fitted.leaves[name]
-        turned = array.T if leaf.transposed else array
-        flat[leaf.ours] = jnp.array(turned, jnp.float32)
+        flat[leaf.ours] = jnp.array(to_ours(array, leaf.turn), jnp.float32)
     for name, array in copies.items():
         path = fitted.tied[name]
         if not np.array_equal(np.asarray(array, np.float32), flat[path]):
@@ -123,7 +122,7 @@ def _fill(
                 f"{where}: {name} differs from {path}, but the model holds them as "
                 f"one; an untied output layer is not supported: load with head='drop'"
             )
-    return tree.unflatten(flat), digest.hexdigest()
+    return flat, digest.hexdigest()
 
 
 def _sentence_pooling(folder: Path) -> str | None:

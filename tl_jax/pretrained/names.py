@@ -9,18 +9,33 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 Shape = tuple[int, ...]
 Problem = tuple[str, str, Shape, str]
 """(kind, name, shape, remark)."""
 Row = tuple[str, str, str]
 """(our site, the file's module, kind)."""
-KINDS: dict[str, tuple[tuple[str, str, bool], ...]] = {
-    "dense": (("/kernel", ".weight", True), ("/bias", ".bias", False)),
-    "norm": (("/scale", ".weight", False), ("/bias", ".bias", False)),
-    "table": (("/embedding", ".weight", False),),
-    "leaf": (("", "", False),),
+KINDS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "dense": (("{}/kernel", ".weight", "dense"), ("{}/bias", ".bias", "")),
+    "kernel": (("{}/kernel", ".weight", "dense"),),
+    "conv": (("{}/kernel", ".weight", "conv"),),
+    "conv+": (("{}/kernel", ".weight", "conv"), ("{}/bias", ".bias", "")),
+    "norm": (("{}/scale", ".weight", ""), ("{}/bias", ".bias", "")),
+    "batch": (
+        ("{}/scale", ".weight", ""),
+        ("{}/bias", ".bias", ""),
+        ("stats/{}/mean", ".running_mean", ""),
+        ("stats/{}/var", ".running_var", ""),
+    ),
+    "table": (("{}/embedding", ".weight", ""),),
+    "row": (("{}/embedding", "", "lead"),),
+    "leaf": (("{}", "", ""),),
 }
-"""Kind -> (our leaf, the file's tensor, whether it is transposed)."""
+"""Kind -> (our leaf, the file's tensor, how its axes turn)."""
+TURNS: dict[str, tuple[int, ...]] = {"dense": (1, 0), "conv": (2, 3, 1, 0)}
+"""Turn -> our axes by their numbers in the file: [O I] -> [I O], OIHW -> HWIO (also
+where each channel has its own kernel); `lead` is a first axis of 1 in the file."""
 OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 SHOWN = 12
 
@@ -34,7 +49,7 @@ class Name(NamedTuple):
 
     ours: str
     theirs: str
-    transposed: bool
+    turn: str = ""
 
 
 class Layout(NamedTuple):
@@ -70,7 +85,7 @@ def expand(rows: Sequence[Row], depth: int = 1) -> tuple[Name, ...]:
     for ours, theirs, kind in rows:
         for i in range(depth if "{i}" in ours else 1):
             site, module = ours.format(i=i), theirs.format(i=i)
-            names += [Name(site + a, module + b, t) for a, b, t in KINDS[kind]]
+            names += [Name(a.format(site), module + b, t) for a, b, t in KINDS[kind]]
     return tuple(names)
 
 
@@ -109,7 +124,7 @@ def fit(
     problems += [("unexpected", actual, tensors[actual], "") for actual in spare]
     problems += _missing(layout, leaves, present, found, spare)
     for actual, name in found.leaves.items():
-        expected = turned(leaves[name.ours], name.transposed)
+        expected = their_shape(leaves[name.ours], name.turn)
         if tuple(tensors[actual]) != expected:
             text = f"expected {_size(expected)} for {name.ours}"
             problems.append(("wrong shape", actual, tensors[actual], text))
@@ -130,7 +145,7 @@ def _sort(
         if p in known:
             found.leaves[actual] = known[p]
         elif path in leaves and path not in main:  # the only copy that was saved
-            found.leaves[actual] = Name(path, p, False)
+            found.leaves[actual] = Name(path, p)
         elif path in leaves:
             found.tied[actual] = path
         elif reason := _reason(p, layout.omit):
@@ -149,7 +164,7 @@ def _missing(
     for name in layout.names:
         if name.ours not in have:
             close = difflib.get_close_matches(name.theirs, spare, 1)
-            shape = turned(leaves[name.ours], name.transposed)
+            shape = their_shape(leaves[name.ours], name.turn)
             text = f"nearest: {close[0]}" if close else ""
             problems.append(("missing", f"{name.theirs} ({name.ours})", shape, text))
     for second in sorted(set(layout.required) - set(present)):
@@ -158,9 +173,27 @@ def _missing(
     return problems
 
 
-def turned(shape: Shape, transposed: bool) -> Shape:
+def their_shape(shape: Shape, turn: str) -> Shape:
     """The shape that a leaf has in the file."""
-    return tuple(reversed(shape)) if transposed else tuple(shape)
+    if turn == "lead":
+        return (1, *shape)
+    if turn in TURNS and len(shape) == len(TURNS[turn]):
+        return tuple(shape[TURNS[turn].index(axis)] for axis in range(len(shape)))
+    return tuple(shape)
+
+
+def to_ours(array: np.ndarray, turn: str) -> np.ndarray:
+    """A tensor of the file with the leaf's axes."""
+    if turn == "lead":
+        return array[0]
+    return array.transpose(TURNS[turn]) if turn else array
+
+
+def to_theirs(array: np.ndarray, turn: str) -> np.ndarray:
+    """A leaf with the axes of the file."""
+    if turn == "lead":
+        return array[None]
+    return array.transpose(np.argsort(TURNS[turn])) if turn else array
 
 
 def _by_plain_name(

@@ -15,14 +15,26 @@ import numpy as np
 
 from tl_jax import tree
 from tl_jax.pretrained import files
-from tl_jax.pretrained.family import POOLER_UNUSED, Recipe, labels_of
-from tl_jax.pretrained.loading import architecture_for, recipe_of
-from tl_jax.pretrained.names import Fit, Misfit, fit, full, plain, turned
+from tl_jax.pretrained.family import COUNTER, POOLER_UNUSED, Recipe, labels_of
+from tl_jax.pretrained.leaves import together
+from tl_jax.pretrained.loading import reader_of, recipe_of
+from tl_jax.pretrained.names import (
+    Fit,
+    Misfit,
+    fit,
+    full,
+    plain,
+    their_shape,
+    to_theirs,
+)
+from tl_jax.pretrained.preprocess import FILE, save_preprocess
 from tl_jax.pretrained.tokenizer import FILES
 from tl_jax.types import Params, Pretrained
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 SHORT = ("F16", "BF16")
+CARRIED = (POOLER_UNUSED, COUNTER)
+"""Why a tensor was left out that goes along to another architecture."""
 BESIDE = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
 """What makes a folder one of sentence-transformers; stays with a body alone."""
 log = logging.getLogger(__name__)
@@ -91,7 +103,7 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{path} exists; overwrite=True replaces a saved model")
     if not path.is_dir():
         raise FileExistsError(f"{path} is a file, not a saved model")
-    own = {files.CONFIG, files.WEIGHTS, files.INDEX, *FILES}
+    own = {files.CONFIG, files.WEIGHTS, files.INDEX, FILE, *FILES}
     own |= {name.split("/")[0] for name in BESIDE}
     strangers = [
         entry.name
@@ -123,8 +135,9 @@ def _describe(
 ) -> tuple[dict[str, Any], Recipe]:
     """config.json of what is saved, and its recipe."""
     config, options = dict(pretrained.source["config"]), pretrained.source["options"]
-    head = pretrained.params.get("head")
-    architecture = architecture_for(config, options, head is not None)
+    reader, head = reader_of(config), pretrained.params.get("head")
+    architecture = reader.architecture(config, options, head is not None)
+    config = reader.adapt(config, pretrained)
     moved = config.get("architectures") != [architecture]
     config["architectures"] = [architecture]
     if head is not None and "kernel" in head:
@@ -141,7 +154,7 @@ def _describe(
     elif labels is not None:
         raise ValueError("labels are given, but the tree has no head over classes")
     try:
-        chosen = {name: options[name] for name in ("features", "over")}
+        chosen = {name: options[name] for name in reader.shaping}
         return config, recipe_of(config, **chosen)
     except ValueError as error:
         raise ValueError(f"cannot be saved as {architecture}: {error}") from None
@@ -158,7 +171,7 @@ def _check_tree(recipe: Recipe, flat: Mapping[str, Any]) -> None:
     for path, leaf in flat.items():
         name = known.get(path)
         theirs = path if name is None else name.theirs
-        shapes[theirs] = turned(np.shape(leaf), name is not None and name.transposed)
+        shapes[theirs] = their_shape(np.shape(leaf), "" if name is None else name.turn)
     layout = recipe.layout._replace(omit={}, required=())
     fit(layout, recipe.leaves, shapes, f"the tree to save as {recipe.architecture}")
 
@@ -192,7 +205,7 @@ def _arrays(
     pretrained: Pretrained, recipe: Recipe, config: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], bool]:
     """All that the file is to hold, and whether short floats became float32."""
-    flat = tree.flatten(pretrained.params)
+    flat = together(pretrained.params, pretrained.stats)
     _check_tree(recipe, flat)
     original = _original(pretrained.source, recipe, config)
     arrays = _leaf_arrays(flat, recipe, original)
@@ -231,7 +244,7 @@ def _leaf_arrays(
     held = narrow if kept else {p: a.astype(np.float32) for p, a in wide.items()}
     arrays = {}
     for actual, name in names.items():
-        arrays[actual] = held[name.ours].T if name.transposed else held[name.ours]
+        arrays[actual] = to_theirs(held[name.ours], name.turn)
     return arrays | {second: held[path] for second, path in copies.items()}
 
 
@@ -250,7 +263,7 @@ def _copied(
         name: original.tensors[name]
         for name, reason in source["omitted"].items()
         if name in original.tensors
-        and (name in original.fitted.omitted if same else reason == POOLER_UNUSED)
+        and (name in original.fitted.omitted if same else reason in CARRIED)
     }
     copies = {}
     for actual, array in files.read(chosen):
@@ -260,7 +273,8 @@ def _copied(
 
 
 def _copy_beside(made: Path, pretrained: Pretrained, recipe: Recipe) -> None:
-    """The tokenizer's files, from the folder if it is there, else from memory."""
+    """The tokenizer's files, from the folder if it is there, else from memory; and
+    the image pipeline."""
     folder = Path(pretrained.source.get("folder", ""))
     for name in (*FILES, *(BESIDE if recipe.bare else ())):
         if (folder / name).is_file():
@@ -268,6 +282,8 @@ def _copy_beside(made: Path, pretrained: Pretrained, recipe: Recipe) -> None:
             shutil.copyfile(folder / name, made / name)
     if pretrained.tokenizer is not None and not any((made / n).exists() for n in FILES):
         pretrained.tokenizer.encoder.save(str(made / "tokenizer.json"))
+    if recipe.preprocess is not None and pretrained.preprocess is not None:
+        save_preprocess(made, folder, pretrained.preprocess)
 
 
 def _swap(made: Path, path: Path, old: Path) -> None:

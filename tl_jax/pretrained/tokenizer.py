@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tl_jax.pretrained.files import Damaged, read_json
+from tl_jax.pretrained.errors import Damaged
+from tl_jax.pretrained.files import read_json
 
 log = logging.getLogger(__name__)
 FILES = (

@@ -5,7 +5,13 @@ from tl_jax.transfer.fold import fold, foldable
 from tl_jax.transfer.graft import graft
 from tl_jax.transfer.lora import LoRA, lora
 from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, top, trainable
-from tl_jax.transfer.surgery import new_head, set_head, stack_layers, unstack_layers
+from tl_jax.transfer.surgery import (
+    new_head,
+    resize_positions,
+    set_head,
+    stack_layers,
+    unstack_layers,
+)
 from tl_jax.tree import diff, merge, partition
 
 __all__ = [
@@ -24,6 +30,7 @@ __all__ = [
     "new_head",
     "partition",
     "rate",
+    "resize_positions",
     "set_head",
     "stack_layers",
     "top",

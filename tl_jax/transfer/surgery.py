@@ -1,4 +1,6 @@
-"""Change which layers a tree has: heads, stacks."""
+"""Change which layers a tree has: heads, positions, stacks."""
+
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,7 @@ import numpy as np
 
 from tl_jax.nn import normal
 from tl_jax.nn.block import block_range
-from tl_jax.tree import flatten, get, put, sites, stable_key
+from tl_jax.tree import flatten, get, no_match, put, sites, stable_key
 from tl_jax.types import Array, Key, Params, Plan, Transfer
 
 
@@ -48,6 +50,86 @@ def set_head(kernel: Array, bias: Array, *, where: str = "head") -> Transfer:
 def get_or(tree: Params, path: str) -> Params:
     """The sub-tree at `path`, or an empty one."""
     return get(tree, path) if path in sites(tree) else {}
+
+
+def resize_positions(
+    grid: int | tuple[int, int],
+    *,
+    old: int | tuple[int, int] | None = None,
+    method: Literal["bicubic", "bilinear"] = "bicubic",
+    where: str = "embed/positions",
+) -> Transfer:
+    """Interpolate a table of positions, [1+h*w D] -> [1+H*W D], to another grid.
+
+    So that a vision transformer takes images of another size (Dosovitskiy et al.,
+    2021). `grid` is (rows, columns) of patches or one number for both, `old` the same
+    of what is there, a square by default; the class token's row stays. Pixel centres
+    are half-way and edges repeat; the cubic's constant is -0.75 (Keys, 1981), as in
+    transformers' `interpolate_pos_encoding`. Rates stay.
+
+    Raises `NoMatch` without the site and ValueError where `old` is not what it holds.
+    """
+    if method not in ("bicubic", "bilinear"):
+        raise ValueError(f"method={method!r}; known: bicubic, bilinear")
+    rows, columns = (grid, grid) if isinstance(grid, int) else grid
+    if min(rows, columns) < 1:
+        raise ValueError(f"resize_positions: grid is {grid}, expected 1 or more")
+
+    def transfer(key: Key, plan: Plan) -> Plan:
+        if where not in sites(plan.params):
+            raise no_match("resize_positions: where", where, sites(plan.params))
+        table = get(plan.params, where)["embedding"]
+        tall, broad = _grid_of(len(table) - 1, old, where)
+        patches = table[1:].reshape(tall, broad, -1)
+        down = interpolation(tall, rows, method).astype(table.dtype)
+        along = interpolation(broad, columns, method).astype(table.dtype)
+        exact = dict(precision="highest")
+        patches = jnp.einsum("Hh,hwd,Ww->HWd", down, patches, along, **exact)
+        made = jnp.concatenate([table[:1], patches.reshape(rows * columns, -1)])
+        return plan._replace(params=put(plan.params, f"{where}/embedding", made))
+
+    return transfer
+
+
+def _grid_of(
+    count: int, old: int | tuple[int, int] | None, where: str
+) -> tuple[int, int]:
+    """Rows and columns of a table; raises if they are not what it holds."""
+    root = round(count**0.5)
+    if old is None and root * root != count:
+        raise ValueError(
+            f"{where} holds {count} positions beside the class token, no square: "
+            "name its rows and columns by old="
+        )
+    found = (root, root) if old is None else (old, old) if isinstance(old, int) else old
+    if found[0] * found[1] != count:
+        raise ValueError(
+            f"{where} holds {count} positions beside the class token, but old={old}"
+        )
+    return found
+
+
+def interpolation(count: int, new: int, method: str) -> np.ndarray:
+    """The matrix [new count] that interpolates `count` values at `new` places."""
+    places = (np.arange(new) + 0.5) * count / new - 0.5
+    first = np.floor(places).astype(int)
+    matrix = np.zeros((new, count))
+    offsets = range(-1, 3) if method == "bicubic" else range(2)
+    for offset in offsets:
+        near = np.clip(first + offset, 0, count - 1)
+        away = np.abs(places - (first + offset))
+        np.add.at(matrix, (np.arange(new), near), _weight(away, method))
+    return matrix
+
+
+def _weight(away: np.ndarray, method: str) -> np.ndarray:
+    """What a value at a distance in [0, 2] counts (Keys, 1981, with a = -0.75)."""
+    if method == "bilinear":
+        return 1 - away
+    a = -0.75
+    inner = ((a + 2) * away - (a + 3)) * away**2 + 1
+    outer = ((away - 5) * away + 8) * a * away - 4 * a
+    return np.where(away <= 1, inner, outer)
 
 
 def stack_layers(plan: Plan) -> Plan:

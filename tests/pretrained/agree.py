@@ -1,0 +1,55 @@
+"""What the tests of vision weights share: recorded values, runs, comparisons."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from tl_jax.pretrained import files
+
+TOLERANCE = 2e-5
+
+
+def distance(found, expected) -> float:
+    """max|difference| / max|expected|."""
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def values_of(golden: Path, name: str) -> dict[str, np.ndarray]:
+    """What was recorded for one model."""
+    with np.load(golden / "vision.npz") as file:
+        own = [key for key in file if key.startswith(f"{name}/")]
+        return {key.split("/", 1)[1]: file[key] for key in own}
+
+
+def run(found, image, **options):
+    """(outputs, stats) of one compiled forward pass."""
+
+    def apply(params, stats, image):
+        return found.model.apply(params, stats, {"image": image}, **options)
+
+    return jax.jit(apply)(found.params, found.stats, image)
+
+
+def agrees(outputs, expected: dict, places: dict[int, int]) -> float:
+    """The largest distance; `places` maps their number of a hidden state to ours."""
+    far = [
+        distance(outputs.hidden[ours], expected[f"hidden/{theirs}"])
+        for theirs, ours in places.items()
+    ]
+    if "logits" in expected:
+        far.append(distance(outputs.logits, expected["logits"]))
+    assert ("logits" in expected) == (outputs.logits is not None)
+    assert max(far) <= TOLERANCE, far
+    return max(far)
+
+
+def same_files(a: Path, b: Path) -> None:
+    """Names, dtypes and bytes of every tensor, and the config."""
+    first, second = (dict(files.read(files.scan(folder))) for folder in (a, b))
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        assert array.dtype == second[name].dtype, name
+        assert array.tobytes() == second[name].tobytes(), name
+    assert files.read_config(a) == files.read_config(b)

@@ -1,0 +1,9 @@
+"""What may be wrong with a file of weights."""
+
+
+class Damaged(ValueError):
+    """A file is truncated, of another format, or contradicts itself or its index."""
+
+
+class Unsafe(ValueError):
+    """A pickle names something that no file of weights needs."""
