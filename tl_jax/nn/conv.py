@@ -60,9 +60,10 @@ def _product(x, kernel, stride, pads: Pads, groups: int, form: Form) -> Array:
             f"an image with {x.shape[-1]} channels, but a kernel "
             f"{list(kernel.shape)} in {groups} groups reads {kernel.shape[2] * groups}"
         )
-    if form == "lax" or (groups > 1 and kernel.shape[2] > 1):
+    deep = groups > 1 and kernel.shape[2] == 1 and kernel.shape[3] == groups
+    if form == "lax" or (groups > 1 and not deep):
         return plain_convolved(x, kernel, stride, pads, groups)
-    if groups > 1:
+    if deep:
         return deep_convolved(x, kernel, stride, pads)
     if kernel.shape[:2] == (1, 1) and pads == ((0, 0), (0, 0)):
         return product(x[:, :: stride[0], :: stride[1]], kernel[0, 0])
@@ -83,17 +84,15 @@ def init_conv(
 
 def max_pool(x: Array, size: int, stride: int, padding: Padding = "valid") -> Array:
     """The largest value of each window. x [B H W C] -> [B H' W' C]."""
-    least = jnp.asarray(-jnp.inf, x.dtype)
-    return _pool(x, size, stride, padding, least, lax.max)
+    return _pool(x, size, stride, padding, -jnp.inf, lax.max)
 
 
 def avg_pool(x: Array, size: int, stride: int, padding: Padding = "valid") -> Array:
     """The mean of each window, of what lies inside the image. [B H W C]."""
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    zero = jnp.zeros((), wide.dtype)
-    total = _pool(wide, size, stride, padding, zero, lax.add)
+    total = _pool(wide, size, stride, padding, 0.0, lax.add)
     ones = jnp.ones((1, *x.shape[1:3], 1), wide.dtype)
-    return (total / _pool(ones, size, stride, padding, zero, lax.add)).astype(x.dtype)
+    return (total / _pool(ones, size, stride, padding, 0.0, lax.add)).astype(x.dtype)
 
 
 def global_pool(x: Array) -> Array:

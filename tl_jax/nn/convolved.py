@@ -37,7 +37,7 @@ def plain_convolved(
     pads: Pads,
     groups: int = 1,
 ) -> Array:
-    """The same by `lax.conv_general_dilated`, with `groups` of channels."""
+    """The same by `lax.conv_general_dilated`, in x's dtype, with `groups`."""
     return lax.conv_general_dilated(
         x,
         kernel.astype(x.dtype),
@@ -45,7 +45,6 @@ def plain_convolved(
         pads,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
-        preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
     )
 
 
@@ -85,17 +84,19 @@ def deep_convolved(
         return total
 
     def plain(x: Array, kernel: Array) -> Array:
-        return plain_convolved(x, kernel, stride, pads, x.shape[-1])
+        return plain_convolved(x, kernel, stride, pads, x.shape[-1]).astype(wide)
 
     return _on(shifted, plain)(x, kernel)
 
 
 def _forward(x, kernel, stride, pads) -> tuple[Array, tuple]:
-    y = _on(
-        lambda x, k: _narrow(x, k, stride, pads),
-        lambda x, k: plain_convolved(x, k, stride, pads),
-    )(x, kernel)
-    return y, (x, kernel)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+
+    def plain(x: Array, kernel: Array) -> Array:
+        return plain_convolved(x, kernel, stride, pads).astype(wide)
+
+    fast = tapped if _half(x) else plain_convolved
+    return _on(partial(fast, stride=stride, pads=pads), plain)(x, kernel), (x, kernel)
 
 
 def _backward(stride, pads, saved: tuple, cotangent: Array) -> tuple[Array, Array]:
@@ -104,9 +105,7 @@ def _backward(stride, pads, saved: tuple, cotangent: Array) -> tuple[Array, Arra
     own = kernel.astype(x.dtype)
 
     def plain(x: Array, own: Array, dy: Array) -> tuple[Array, Array]:
-        wide = jnp.promote_types(x.dtype, jnp.float32)
-        back = jax.vjp(lambda x, k: plain_convolved(x, k, stride, pads), x, own)[1]
-        dx, dk = back(dy.astype(wide))
+        dx, dk = _transposed(x, own, dy, stride, pads)
         return dx, dk.astype(kernel.dtype)
 
     def fast(x: Array, own: Array, dy: Array) -> tuple[Array, Array]:
@@ -128,18 +127,22 @@ def _half(x: Array) -> bool:
     return jnp.finfo(x.dtype).bits < 32
 
 
-def _narrow(x: Array, kernel: Array, stride, pads) -> Array:
-    """By taps in half precision: there products are several times faster."""
-    form = tapped if _half(x) else plain_convolved
-    return form(x, kernel, stride, pads)
+def _transposed(x: Array, kernel: Array, dy: Array, stride, pads):
+    """XLA's own (dx, dK), all of one dtype."""
+
+    def own(x: Array, kernel: Array) -> Array:
+        return plain_convolved(x, kernel, stride, pads)
+
+    return jax.vjp(own, x, kernel)[1](dy)
 
 
 def _input_gradient(x: Array, kernel: Array, dy: Array, stride, pads) -> Array:
     """dx: for a stride of 1 the cotangent with the kernel turned about."""
-    if stride != (1, 1) or not _half(x):
-        wide = jnp.promote_types(x.dtype, jnp.float32)
-        back = jax.vjp(lambda x: plain_convolved(x, kernel, stride, pads), x)[1]
-        return back(dy.astype(wide))[0]
+    if not _half(x):
+        return _transposed(x, kernel, dy, stride, pads)[0]
+    if stride != (1, 1):
+        wide = (a.astype(jnp.float32) for a in (x, kernel, dy))
+        return _transposed(*wide, stride, pads)[0].astype(x.dtype)
     size = kernel.shape[:2]
     turned = tuple(
         (n - 1 - low, n - 1 - high) for n, (low, high) in zip(size, pads, strict=True)
