@@ -19,6 +19,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.spec = "minilm"  # an asset, a Hugging Face folder, a hub's id
+    config.model.architecture = ""  # of a .pth file: resnet18, resnet50, mobilenet_v2
     config.model.features = ""  # mean, cls, pooler; empty: what the weights ask for
     config.model.dtype = "float32"  # what products compute in; or bfloat16
     config.model.remat = False  # recompute blocks in the backward pass
@@ -29,6 +30,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.text = ""  # a file's column; empty: text, for task tokens: tokens
     config.data.label = ""  # empty: label, for task tokens: labels
     config.data.length = 128  # tokens an example, at most
+    config.data.size = 0  # pixels an edge of pictures; 0: what the weights ask for
+    config.data.background = "white"  # behind what is transparent in a picture
+    config.data.damaged = "raise"  # or skip: leave damaged pictures out, and say so
     config.data.buckets = ()  # padded lengths; empty: powers of two up to `length`
     config.data.per_class = 0  # training examples a class; 0: all
     config.data.validation_per_class = 0  # beside `per_class`
@@ -37,6 +41,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.test_limit = 0  # test examples, at most; 0: all
     config.data.split_by = "class"  # hash: by each text alone, however the data grow
     config.data.split_seed = 0
+
+    config.augment = ()  # tables of a name and its arguments: tl_jax.data.augment
 
     config.steps = 0  # 0: as many as `epochs` take
     config.epochs = 3.0
@@ -56,6 +62,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optimiser.b2 = 0.999
     config.optimiser.momentum = 0.9  # of sgd
     config.optimiser.clip = 1.0  # the gradient's norm, at most; 0: unbounded
+
+    config.mesh = ConfigDict()
+    config.mesh.axes = "data"  # all devices share rows; fsdp; data=4,model=2
+    config.mesh.rules = ()  # (path, axes of the last dimensions), before the own ones
+    config.mesh.batch_norm = "global"  # or replica: each part of the batch by itself
+    config.mesh.host_devices = 0  # make a CPU look like so many devices; 0: as it is
 
     config.every = ConfigDict()
     config.every.call = 1  # steps in one compiled call

@@ -25,7 +25,12 @@ def rows(problem: Problem, logits: np.ndarray) -> list[Row]:
         "span": _spans,
     }
     found = made[problem.task.name](problem, np.asarray(logits, np.float64))
-    return [{"row": number} | row for number, row in enumerate(found)]
+    names = problem.examples.inputs.get("file")
+    files = [{}] * len(found) if names is None else [{"file": n} for n in names]
+    return [
+        {"row": number} | file | row
+        for number, (file, row) in enumerate(zip(files, found, strict=True))
+    ]
 
 
 def _classes(problem: Problem, logits: np.ndarray) -> list[Row]:
@@ -59,7 +64,7 @@ def _labels(problem: Problem, logits: np.ndarray) -> list[Row]:
 
 def _tags(problem: Problem, logits: np.ndarray) -> list[Row]:
     """A tag a word, None for words beyond the model's length."""
-    found, pieces = problem.task.decide(logits), problem.tokens.labels
+    found, pieces = problem.task.decide(logits), problem.encoded.labels
     answers = []
     for number, words in enumerate(problem.examples.inputs["words"]):
         start, stop = pieces.offsets[number], pieces.offsets[number + 1]
@@ -73,7 +78,7 @@ def _tags(problem: Problem, logits: np.ndarray) -> list[Row]:
 
 def _spans(problem: Problem, logits: np.ndarray) -> list[Row]:
     """The characters of the answer; an empty text where it is outside the context."""
-    places, answers = problem.tokens.places, []
+    places, answers = problem.encoded.places, []
     contexts = problem.examples.inputs["context"]
     for number, (first, last) in enumerate(problem.task.decide(logits)):
         own = places.flat[places.offsets[number] : places.offsets[number + 1]]

@@ -2,7 +2,7 @@
 
 import jax
 
-from experiments.problem import cache_folder
+from experiments.inputs import cache_folder
 
 
 def use_cache() -> None:

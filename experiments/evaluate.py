@@ -11,8 +11,8 @@ from tl_jax.metrics.intervals import bootstrap
 from tl_jax.metrics.task import confusion_matrix
 from tl_jax.types import Stream
 
-Predict = Callable[[Stream], Any]
-"""Stream -> logits on the device."""
+Predict = Callable[[Stream], tuple[Any, Stream]]
+"""Stream of this process -> logits and the stream of all processes, on the devices."""
 
 
 class Predicted(NamedTuple):
@@ -32,9 +32,9 @@ def predict_all(predict: Predict, streams: Iterable[Stream]) -> Predicted:
     index, logits, labels = [], [], []
     waiting = None
     for stream in [*streams, None]:
-        device = None if stream is None else (stream, predict(stream))
+        device = None if stream is None else predict(stream)
         if waiting is not None:
-            seen, found = waiting
+            found, seen = waiting
             real = np.asarray(seen["weight"]) > 0
             index.append(np.asarray(seen["index"])[real])
             logits.append(_shown(np.asarray(found), seen["inputs"].get("mask"))[real])

@@ -16,6 +16,7 @@ from experiments.canvas import (
 )
 from experiments.confusion import confusions
 from experiments.curves import curves
+from experiments.mistakes import mistakes
 from experiments.summary import Row, Summary
 from experiments.table import count, decimal, share, words
 
@@ -23,7 +24,8 @@ from experiments.table import count, decimal, share, words
 def draw(summary: Summary) -> list[Figure]:
     """Every figure that the study has data for."""
     drawn = (scores(summary), curves(summary), confusions(summary), frontier(summary))
-    return [figure for figure in drawn if figure is not None]
+    found = [figure for figure in drawn if figure is not None]
+    return found + mistakes(summary)
 
 
 def scores(summary: Summary) -> Figure | None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from experiments.evaluate import predict_all
 from experiments.problem import Problem
-from experiments.programs import Programs
+from experiments.programs import applying, over_streams
 from tl_jax import data, estimators
+from tl_jax.distribute import place
 from tl_jax.estimators.linear_probe import STRENGTHS
 from tl_jax.transfer import set_head
 from tl_jax.types import Outputs, Plan
@@ -27,15 +28,11 @@ def features_of(problem: Problem, plan: Plan, rows: np.ndarray) -> Set:
     def read(outputs: Outputs) -> Any:
         return outputs.tokens if problem.task.over == "tokens" else outputs.features
 
-    def run(params: Any, stats: Any, inputs: Any) -> Any:
-        return read(problem.base.model.apply(params, stats, inputs)[0])
-
-    program = Programs(run)
-
-    def predict(stream: Any) -> Any:
-        inputs = jax.device_put(stream["inputs"])
-        return program(plan.params, plan.stats, inputs)
-
+    program = applying(problem.base.model, problem.layout, read)
+    params, stats = place(problem.layout, (plan.params, plan.stats))
+    predict = over_streams(
+        problem.layout, lambda inputs: program(params, stats, inputs)
+    )
     found = predict_all(predict, problem.streams(rows))
     if problem.task.over != "tokens":
         return found.logits, found.labels

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ from rich.console import Console
 
 from experiments import report, run, store
 from experiments.data import fetched
+from experiments.held_out import split
+from experiments.job import Job, asked
 from experiments.loop import Stopped
 from experiments.plans import first_plan
-from experiments.problem import Problem, make_problem, split
+from experiments.problem import Problem, make_problem
 from experiments.settings import check, names
 from experiments.strategies import Strategy, make_strategy
 from experiments.versions import machine, versions
 from experiments.workdir import check_workdir, locked
-from tl_jax import assets, data
+from tl_jax import assets, data, distribute
 from tl_jax.checkpoint import write_atomic
 from tl_jax.pretrained.spec import ASSETS
 from tl_jax.transfer import describe
@@ -34,10 +37,13 @@ def study(
 
     Everything that can be wrong with a config is found before the first compilation.
     """
-    console = Console(stderr=True, highlight=False)
+    first = distribute.is_first()
+    console = Console(stderr=True, highlight=False, quiet=not first)
     check(config)
     check_workdir(config, workdir)
-    fetch_assets(config, console)
+    if first:  # the others find them in the cache
+        fetch_assets(config, console)
+    distribute.meet("assets")
     problem = make_problem(config)
     rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
     asked = json.loads(config.to_json_best_effort())
@@ -46,8 +52,10 @@ def study(
     for strategy in strategies:
         dry_plan(problem, strategy)
     note_cut(problem, console)
-    with locked(workdir):
-        write_study(config, asked, workdir, command, strategies, problem, rows)
+    with locked(workdir) if first else nullcontext():
+        if first:
+            write_study(config, asked, workdir, command, strategies, problem, rows)
+        distribute.meet("study")
         seeds = ", ".join(map(str, config.seeds))
         console.print(
             f"{config.name}: {len(strategies)} strategies, seeds {seeds}; "
@@ -56,9 +64,7 @@ def study(
         for strategy in strategies:
             parts: dict = {}
             todo = [
-                run.Job(
-                    problem, strategy, seed, rows[seed], folder, config, parts, stop
-                )
+                Job(problem, strategy, seed, rows[seed], folder, config, parts, stop)
                 for seed in config.seeds
                 if not store.ended(folder := workdir / strategy.name / str(seed))
             ]
@@ -69,23 +75,27 @@ def study(
                     soft_wrap=True,
                 )
             run_all(todo, console)
-            report.print_table(workdir)
-        console.print(f"report: {report.build(workdir)}")
+            if first:
+                report.print_table(workdir)
+        if first:
+            console.print(f"report: {report.build(workdir)}")
 
 
-def run_all(jobs: list[run.Job], console: Console) -> None:
+def run_all(jobs: list[Job], console: Console) -> None:
     """The runs one after another; raises `Stopped` if asked to end between two."""
     for job in jobs:
-        if job.stop():
+        if asked(job, together=True):
             raise Stopped("stopped between two runs; the same command goes on")
         result = run.execute(job)
         tell(console, job.strategy, result, next(iter(job.problem.task.metrics)))
 
 
 def note_cut(problem: Problem, console: Console) -> None:
-    """Say how much the length of the inputs leaves out."""
-    cut, length = problem.tokens.cut, problem.config.data.length
-    if cut and problem.tokens.labels is not None:
+    """Say what was odd about the source, and how much of the inputs is left out."""
+    cut, length = problem.encoded.cut, problem.config.data.length
+    for note in problem.examples.notes:
+        console.print(f"{problem.examples.name}: {note}", markup=False)
+    if cut and problem.encoded.follows:
         console.print(f"warning: {cut} labels lie behind the first {length} tokens")
     elif cut:
         share = cut / data.size(problem.examples)

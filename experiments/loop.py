@@ -61,8 +61,11 @@ class Hooks(NamedTuple):
     records: Sink
     timings: Sink
     progress: Progress
-    stop: Callable[[], bool]
-    """True once the process was asked to end."""
+    stop: Callable[[bool], bool]
+    """True once a process was asked to end; the argument says whether others may be
+    waited for."""
+    place: Callable[[Any], Any]
+    """A chunk's batches [count B ...] onto the devices."""
 
 
 def spans(first: int, last: int, every: Every) -> list[tuple[int, int]]:
@@ -109,7 +112,7 @@ def train(
                 for name, n in every._asdict().items()
                 if name != "call"
             }
-            asked = hooks.stop()
+            asked = hooks.stop(any(happens.values()))
             if any(happens.values()) or stop == span[1] or asked:
                 known, waiting = _read(waiting, known, hooks), None
             compiled = step.seconds - before
@@ -119,9 +122,10 @@ def train(
             )
             if happens["checkpoint"] or asked or over or stop == span[1]:
                 if not all_finite(state.train):
+                    rows = _rows(hooks.batches(stop - 1, 1))
                     raise NotFinite(
                         f"a weight is no number after step {stop - 1}, though its "
-                        f"loss was; rows of that batch: {_rows(batches)}"
+                        f"loss was; rows of that batch: {rows}"
                     )
                 hooks.save(stop, state, frozen, known, score)
             if asked and stop < span[1]:
@@ -144,7 +148,7 @@ def _ahead(chunks: list[tuple[int, int]], hooks: Hooks) -> Any:
         start, stop = chunks[i]
         return hooks.batches(start, stop - start)
 
-    return closing(prefetch(make, 0, len(chunks), place=jax.device_put))
+    return closing(prefetch(make, 0, len(chunks), place=hooks.place))
 
 
 def _read(waiting: Any, known: Progressed, hooks: Hooks) -> Progressed:

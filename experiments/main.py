@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 a run failed, 2 a bad flag, config, file or folder,
 75 stopped by a signal after saving: run the same command again.
 """
 
+import os
 import re
 import signal
 import sys
@@ -22,6 +23,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments.allocator import keep_memory
+from experiments.devices import define_flags, start
+from tl_jax.distribute import Lost, lost
 
 BAD, FAILED, STOPPED = 2, 1, 75
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
@@ -31,8 +34,8 @@ class Usage(ValueError):
     """A command line that can't be right."""
 
 
-def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
-    """Config and workdir of a command line; raises SystemExit for `--help`.
+def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path, flags.FlagValues]:
+    """Config, workdir and flags of a command line; raises SystemExit for `--help`.
 
     Raises `Usage` naming the flag, with the nearest field or the expected type.
     """
@@ -45,7 +48,7 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path]:
             raise Usage(f"--{name} is missing; see --help")
     if not isinstance(values.config, ConfigDict):
         raise Usage(f"--config {config_file(argv)}: there is no such file")
-    return values.config, Path(values.workdir).expanduser().absolute()
+    return values.config, Path(values.workdir).expanduser().absolute(), values
 
 
 def read(argv: Sequence[str]) -> flags.FlagValues:
@@ -63,6 +66,7 @@ def read(argv: Sequence[str]) -> flags.FlagValues:
         "Folder of the results; an interrupted study in it goes on.",
         flag_values=values,
     )
+    define_flags(values)
     flags.DEFINE_bool("help", False, "Show this text.", flag_values=values)
     try:
         rest = values(argv)
@@ -147,11 +151,33 @@ def asked_to_stop() -> Iterator[threading.Event]:
 def guarded(argv: Sequence[str], work: Callable[..., None]) -> int:
     """Run `work(config, workdir, stop)` for a command line; its exit code."""
     try:
-        config, workdir = parse(argv)
+        config, workdir, values = parse(argv)
     except Usage as error:
         return fail(error, BAD)
     if config.get("allocator") == "keep":
         keep_memory()  # before anything large is allocated
+    try:
+        start(config, values)
+    except Lost as error:
+        return fail(error, FAILED)
+    except ValueError as error:
+        return fail(error, BAD)
+    return alone(_guarded(config, workdir, work))
+
+
+def alone(code: int) -> int:
+    """End at once after a failure among several processes: others won't wait for us."""
+    import jax
+
+    if code and jax.process_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _guarded(config: ConfigDict, workdir: Path, work: Callable[..., None]) -> int:
+    """`work` with every error in the user's terms."""
     from experiments.compiled import use_cache
     from experiments.loop import NotFinite, Stopped
     from tl_jax.checkpoint import CheckpointError
@@ -166,6 +192,10 @@ def guarded(argv: Sequence[str], work: Callable[..., None]) -> int:
         return fail(error, FAILED)
     except (ValueError, OSError, ImportError) as error:
         return fail(error, BAD)
+    except RuntimeError as error:
+        if (told := lost(error)) is None:
+            raise
+        return fail(told, FAILED)
     return 0
 
 

@@ -1,10 +1,12 @@
-"""Label new texts with a model of a finished study.
+"""Label new texts or pictures with a model of a finished study.
 
     python -m experiments.predict --workdir runs/mine --input new.csv
     python -m experiments.predict --workdir runs/mine --input new.txt \\
         --output labels.jsonl --strategy lora --seed 1
+    python -m experiments.predict --workdir runs/emoji --input pictures/
 
-Reads .txt (a text a line), .csv, .tsv or .jsonl, with the study's text column
+Of pictures it takes a file or a folder with all in it, and gives each one's name. Of
+texts it reads .txt (a text a line), .csv, .tsv or .jsonl, with the study's text column
 (`question` and `context` for spans, `tokens` for tags). Writes .jsonl or .csv, or a
 table to the terminal. Without --strategy it takes the one that was best on validation.
 Exit codes: 0 done, 2 a bad argument, file or folder.
@@ -37,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--workdir", required=True, type=Path, help="of a study")
-    made.add_argument("--input", required=True, type=Path, help="the texts")
+    made.add_argument("--input", required=True, type=Path, help="texts or pictures")
     made.add_argument("--output", type=Path, help=".jsonl or .csv; else a table")
     made.add_argument("--strategy", help="default: the best on validation")
     made.add_argument("--seed", type=int, help="default: the first that has ended")
@@ -121,22 +123,26 @@ def _best(info: dict, ended: dict[str, dict[int, Any]], root: Path) -> str:
 
 def _problem(info: dict[str, Any], path: Path) -> tuple[Any, Any]:
     """The study's problem with new texts, and its config."""
+    import jax
     from ml_collections import ConfigDict
 
-    from experiments.problem import Problem, buckets_up_to, encode, load_base
+    from experiments.backbone import load_base
+    from experiments.inputs import encode
+    from experiments.problem import Problem
     from experiments.tasks import make_task
-    from experiments.unlabelled import read_texts
+    from experiments.unlabelled import read_pictures, read_texts
+    from tl_jax.distribute import layout
 
     config = ConfigDict(info["config"])
-    examples = read_texts(path, config)
-    base, classes = load_base(config), tuple(info["classes"])
+    one = layout(devices=jax.local_devices()[:1])
+    base, classes = load_base(config, one), tuple(info["classes"])
+    read = read_texts if base.preprocess is None else read_pictures
+    examples = read(path, config)
     task = make_task(config.task, classes)
-    buckets = tuple(config.data.buckets) or buckets_up_to(config.data.length)
-    tokens = encode(examples, base.tokenizer, config)
+    encoded = encode(examples, base, config)
     outputs = task.outputs(len(classes))
-    return Problem(
-        base, task, outputs, classes, examples, tokens, config, buckets
-    ), config
+    problem = Problem(base, task, outputs, classes, examples, encoded, config, one)
+    return problem, config
 
 
 def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
@@ -146,27 +152,23 @@ def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
     from experiments import store
     from experiments.evaluate import predict_all
     from experiments.plans import base_params, last_plan
-    from experiments.programs import Programs
+    from experiments.programs import applying, over_streams
     from experiments.strategies import make_strategy
     from tl_jax import data
+    from tl_jax.distribute import place
 
     strategy = make_strategy(chosen.strategy, config)
     plan = last_plan(problem, strategy, jax.random.key(chosen.seed))
     base = base_params(problem, strategy)
     plan = store.load_model(chosen.folder, plan, base, problem.base.source)
 
-    def logits(params: Any, stats: Any, inputs: Any) -> Any:
-        return problem.base.model.apply(params, stats, inputs)[0].logits
-
-    program = Programs(logits)
-
-    def of(stream: Any) -> Any:
-        return program(plan.params, plan.stats, jax.device_put(stream["inputs"]))
-
+    program = applying(problem.base.model, problem.layout, lambda out: out.logits)
+    params, stats = place(problem.layout, (plan.params, plan.stats))
+    of = over_streams(problem.layout, lambda inputs: program(params, stats, inputs))
     streams = data.evaluation(
-        problem.tokens.columns,
+        problem.encoded.columns,
         batch=min(config.eval_batch_size, data.size(problem.examples)),
-        buckets=problem.buckets,
+        buckets=problem.encoded.buckets,
     )
     return predict_all(of, streams).logits
 

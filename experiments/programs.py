@@ -7,7 +7,9 @@ from typing import Any
 import jax
 from jax import lax
 
-from tl_jax.types import Algorithm, Frozen, Key, Outputs, State
+from experiments.evaluate import Predict
+from tl_jax.distribute import Layout, gather, place_batch
+from tl_jax.types import Algorithm, Frozen, Key, Model, Outputs, State
 
 
 class Programs:
@@ -49,32 +51,68 @@ def _bytes(program: Any) -> int:
     return total + found.temp_size_in_bytes - found.alias_size_in_bytes
 
 
-def training(algorithm: Algorithm) -> Programs:
+def training(algorithm: Algorithm, layout: Layout) -> Programs:
     """(state, frozen, batches, key) -> (state, metrics) over batches [K B ...].
 
-    The step's key is the run's folded with the step. The state is donated.
+    The step's key is the run's folded with the step. The state is donated, and comes
+    back laid as it was; metrics are whole on every device.
     """
 
     def one(state: State, frozen: Frozen, batch: Any, key: Key):
         own = jax.random.fold_in(key, state.step)
-        return algorithm.step(state, frozen, batch, own)
+        state, metrics = algorithm.step(state, frozen, batch, own)
+        return layout.constrain(state), metrics
 
     def run(state: State, frozen: Frozen, batches: Any, key: Key):
         if len(jax.tree.leaves(batches)[0]) == 1:
             batch = jax.tree.map(lambda leaf: leaf[0], batches)
             state, metrics = one(state, frozen, batch, key)
-            return state, jax.tree.map(lambda leaf: leaf[None], metrics)
-        return lax.scan(lambda s, b: one(s, frozen, b, key), state, batches)
+            metrics = jax.tree.map(lambda leaf: leaf[None], metrics)
+        else:
+            state, metrics = lax.scan(
+                lambda s, b: one(s, frozen, b, key), state, batches
+            )
+        return state, lax.with_sharding_constraint(metrics, layout.everywhere)
 
     return Programs(run, donate=(0,))
 
 
 def predicting(
-    algorithm: Algorithm, read: Callable[[Outputs], Any] = lambda out: out.logits
+    algorithm: Algorithm,
+    layout: Layout,
+    read: Callable[[Outputs], Any] = lambda out: out.logits,
 ) -> Programs:
-    """(state, frozen, batch) -> what `read` takes of the outputs."""
+    """(state, frozen, batch) -> what `read` takes of the outputs, whole everywhere."""
 
     def run(state: State, frozen: Frozen, batch: Any) -> Any:
-        return read(algorithm.predict(state, frozen, batch))
+        found = read(algorithm.predict(state, frozen, batch))
+        return lax.with_sharding_constraint(found, layout.everywhere)
 
     return Programs(run)
+
+
+def applying(model: Model, layout: Layout, read: Callable[[Outputs], Any]) -> Programs:
+    """(params, stats, inputs) -> what `read` takes of the outputs, whole everywhere."""
+
+    def run(params: Any, stats: Any, inputs: Any) -> Any:
+        found = read(model.apply(params, stats, inputs)[0])
+        return lax.with_sharding_constraint(found, layout.everywhere)
+
+    return Programs(run)
+
+
+def over_streams(layout: Layout, program: Callable[[Any], Any]) -> Predict:
+    """`predict(stream)` of `evaluate.predict_all`, over all processes.
+
+    `program(inputs)` runs on the devices; labels, weights and rows come back whole.
+    """
+
+    def predict(stream: Any) -> Any:
+        if jax.process_count() == 1:
+            return program(place_batch(layout, stream["inputs"])), stream
+        placed = place_batch(layout, stream)
+        kept = {name: leaf for name, leaf in placed.items() if name != "inputs"}
+        kept["inputs"] = {n: x for n, x in placed["inputs"].items() if n == "mask"}
+        return program(placed["inputs"]), gather(layout, kept)
+
+    return predict

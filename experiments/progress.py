@@ -18,7 +18,9 @@ class Progress:
     Off a terminal it prints nothing until `close`, which leaves one line.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0) -> None:
+    def __init__(
+        self, title: str, total: int, done: int = 0, *, shown: bool = True
+    ) -> None:
         self._console = Console(stderr=True)
         self._title, self._total = title, total
         self._rows = self._seconds = self._compiled = 0.0
@@ -31,7 +33,7 @@ class Progress:
             TextColumn("{task.fields[note]}"),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not (shown and self._console.is_terminal),
         )
         self._task = self._bar.add_task(title, total=total, completed=done, note="")
         if total > done:

@@ -1,68 +1,32 @@
 """One run: a strategy and a seed, through its phases, resumable at any moment."""
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
-from experiments import evaluate, loop, store
+from experiments import evaluate, loop, mistakes, store
 from experiments.fits import fit_head
+from experiments.job import (
+    PLAYER,
+    Job,
+    Part,
+    Position,
+    asked,
+    position,
+    predicted,
+    sinks_of,
+)
 from experiments.plans import base_params, first_plan
-from experiments.problem import Problem
-from experiments.programs import Programs, predicting, training
+from experiments.programs import predicting, training
 from experiments.progress import Progress
-from experiments.records import Records, Sinks, TensorBoard, seconds_until
-from experiments.strategies import Phase, Strategy
-from tl_jax import checkpoint, data
+from experiments.records import seconds_until
+from experiments.strategies import Phase
+from tl_jax import checkpoint, distribute
 from tl_jax.algorithms import current, replan, supervised
 from tl_jax.transfer import describe, totals
-from tl_jax.tree import stable_key
-from tl_jax.types import Algorithm, Frozen, Key, Player, State
-
-PLAYER = "model"
-
-
-class Part(NamedTuple):
-    """A phase made ready: what compiles for it and who plays."""
-
-    algorithm: Algorithm
-    step: Programs
-    predict: Programs
-
-
-class Job(NamedTuple):
-    """What one run needs; `parts` is shared by the seeds of a strategy."""
-
-    problem: Problem
-    strategy: Strategy
-    seed: int
-    rows: data.Splits
-    folder: Path
-    config: ConfigDict
-    parts: dict[tuple[int, int], Part]
-    stop: Any
-    """() -> True once the process was asked to end."""
-
-
-class Position(NamedTuple):
-    """Where a run is: what its checkpoints say beside the arrays."""
-
-    phase: int = 0
-    starts: tuple[int, ...] = ()
-    """First step of each phase so far."""
-    known: loop.Progressed = loop.Progressed()
-    step: int = 0
-
-
-def position(meta: dict[str, Any]) -> Position:
-    """Where a checkpoint's `meta` says that the run was."""
-    known = meta["known"] | {"pending": tuple(meta["known"]["pending"])}
-    starts = tuple(meta["starts"])
-    return Position(meta["phase"], starts, loop.Progressed(**known), meta["step"])
+from tl_jax.tree import diff, stable_key
+from tl_jax.types import Frozen, Key, Player, State
 
 
 def execute(job: Job) -> dict[str, Any]:
@@ -79,7 +43,7 @@ def execute(job: Job) -> dict[str, Any]:
         timed = job.folder / "timings.jsonl"
         spent = 0.0 if sound is None else seconds_until(timed, sound.step)
         try:
-            with _sinks(job, sound) as sinks:
+            with sinks_of(job, sound) as sinks:
                 state, frozen, player, part, at = _phases(job, saved, sound, sinks)
                 if best_of and (best := saved.best()) is not None:
                     state, frozen = store.restore(saved, best, state, frozen)
@@ -93,14 +57,18 @@ def execute(job: Job) -> dict[str, Any]:
             raise loop.NotFinite(
                 f"{job.folder}: {error}; last good checkpoint: {good}"
             ) from None
-    store.finish(job.folder, result, keep=job.config.keep_optimiser)
+    distribute.meet(f"end of {job.folder}")  # no checkpoint is being written
+    if distribute.is_first():
+        store.finish(job.folder, result, keep=job.config.keep_optimiser)
+    distribute.meet(f"result of {job.folder}")
     return result
 
 
 def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
     """Every phase in turn: (state, frozen, player, part, position) at the end."""
-    key = jax.random.key(job.seed)
+    key, layout = jax.random.key(job.seed), job.problem.layout
     plan = first_plan(job.problem, job.strategy, key)
+    base = base_params(job.problem, job.strategy)
     found = None if sound is None else position(sound.meta)
     at = found or Position()
     state = frozen = player = part = None
@@ -109,6 +77,7 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
         behind = found is not None and number < found.phase
         here = found is not None and number == found.phase
         if state is not None:
+            state, frozen = distribute.local(layout, (state, frozen))
             plan = current(player, PLAYER, state, frozen).plan
         plan = phase.transfer(stable_key(key, phase.name), plan)
         if phase.fit and state is not None:  # moments, averages: of another head
@@ -129,11 +98,16 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
         else:
             state, frozen = replan(part.algorithm, key, {PLAYER: player}, state)
         tables.append(f"phase {phase.name}\n{describe(plan)}\n")
-        checkpoint.write_atomic(job.folder / "plan.txt", "\n".join(tables))
+        if distribute.is_first():
+            checkpoint.write_atomic(job.folder / "plan.txt", "\n".join(tables))
+        own = {name: list(diff(leaves, base)) for name, leaves in frozen.items()}
+        state, frozen = distribute.place(layout, (state, frozen))
         if here:
             state, frozen = store.restore(saved, sound.step, state, frozen)
         if not behind and phase.steps:
-            state, at = _train(job, saved, sinks, part, state, frozen, key, at, phase)
+            state, at = _train(
+                job, saved, sinks, part, state, frozen, own, key, at, phase
+            )
     return state, frozen, player, part, at
 
 
@@ -149,7 +123,8 @@ def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part
             clip=strategy.phases[number].clip,
             average=strategy.average,
         )
-        programs = training(algorithm), predicting(algorithm)
+        layout = job.problem.layout
+        programs = training(algorithm, layout), predicting(algorithm, layout)
         job.parts[number, first] = Part(algorithm, *programs)
     return job.parts[number, first]
 
@@ -161,24 +136,29 @@ def _train(
     part: Part,
     state: State,
     frozen: Frozen,
+    own: dict[str, list[str]],
     key: Key,
     at: Position,
     phase: Phase,
 ) -> tuple[State, Position]:
-    """The steps of one phase, from wherever the state is."""
+    """The steps of one phase, from wherever the state is.
+
+    `own` are the paths of frozen leaves that are not in the base.
+    """
     problem, config = job.problem, job.config
     loader = problem.training(job.rows["train"], job.seed)
     records, timings = sinks
     last = at.starts[at.phase] + phase.steps
     final = at.phase == len(job.strategy.phases) - 1
-    base, source = base_params(problem, job.strategy), problem.base.source
+    source, layout = problem.base.source, problem.layout
     sign = 1.0 if problem.task.mode == "max" else -1.0
     headline = next(iter(problem.task.metrics))
 
     def save(step: int, state: State, frozen: Frozen, known: Any, score: Any) -> None:
         place = at._replace(known=known, step=step)
         ranked = score if final else None
-        store.save(saved, place, state, frozen, base, ranked, config, source, key)
+        kept = store.own_leaves(frozen, own)
+        store.save(saved, place, state, kept, ranked, config, source, key)
 
     def scores(state: State, frozen: Frozen) -> dict[str, float]:
         return evaluate.score(
@@ -187,7 +167,8 @@ def _train(
 
     title = f"{job.strategy.name} seed {job.seed}"
     title += f" {phase.name}" if len(job.strategy.phases) > 1 else ""
-    progress = Progress(title, phase.steps, int(state.step) - at.starts[at.phase])
+    done = int(state.step) - at.starts[at.phase]
+    progress = Progress(title, phase.steps, done, shown=distribute.is_first())
     hooks = loop.Hooks(
         batches=lambda step, count: {"train": loader.chunk(step, count)},
         evaluate=scores,
@@ -196,7 +177,8 @@ def _train(
         records=records,
         timings=timings,
         progress=progress,
-        stop=job.stop,
+        stop=lambda together: asked(job, together),
+        place=lambda batches: distribute.place_batch(layout, batches, 1),
     )
     every = loop.Every(**config.every)
     every = every._replace(evaluate=every.evaluate or max(phase.steps // 10, 1))
@@ -208,7 +190,7 @@ def _train(
             part.step,
             state,
             frozen,
-            key,
+            distribute.replicate(layout, key),
             span=span,
             every=every,
             hooks=hooks,
@@ -218,18 +200,6 @@ def _train(
     finally:
         progress.close()
     return state, at._replace(known=known, step=int(state.step))
-
-
-def predicted(
-    job: Job, part: Part, state: State, frozen: Frozen, split: str
-) -> evaluate.Predicted:
-    """Logits of a split under the present weights."""
-
-    def predict(stream: Any) -> Any:
-        inputs = jax.device_put({"query": {"inputs": stream["inputs"]}})
-        return part.predict(state, frozen, inputs)
-
-    return evaluate.predict_all(predict, job.problem.streams(job.rows[split]))
 
 
 def _finish(
@@ -253,9 +223,13 @@ def _finish(
     averaged = "average" in state.memory
     moving = {PLAYER: state.memory["average"]} if averaged else state.train
     plan = current(player, PLAYER, state._replace(train=moving), frozen).plan
+    plan = plan._replace(params=distribute.gather(problem.layout, plan.params))
+    plan = plan._replace(stats=distribute.gather(problem.layout, plan.stats))
     base = base_params(problem, job.strategy)
-    store.save_model(job.folder, plan, base, problem.base.source)
-    store.save_predictions(job.folder, found, task.decide(found.logits))
+    if distribute.is_first():
+        store.save_model(job.folder, plan, base, problem.base.source)
+        store.save_predictions(job.folder, found, task.decide(found.logits))
+        mistakes.save(job.folder, problem, found)
     trainable, total = totals(plan)
     ends = evaluate.intervals(task, found, job.seed, config.resamples)
     programs = job.parts.values()
@@ -280,17 +254,3 @@ def _finish(
 def _compiling(job: Job) -> float:
     """Seconds spent on programs so far, by all seeds that share them."""
     return sum(p.step.seconds + p.predict.seconds for p in job.parts.values())
-
-
-@contextmanager
-def _sinks(job: Job, sound: Any) -> Iterator[tuple[Sinks, Records]]:
-    """Records and timings, cut back to the checkpoint that the run goes on from."""
-    resume = -1 if sound is None else sound.step
-    with ExitStack() as opened:
-        records = Records(job.folder / "records.jsonl", resume_step=resume)
-        both = [opened.enter_context(closing(records))]
-        if job.config.tensorboard:
-            events = TensorBoard(job.folder / "tensorboard", resume_step=resume)
-            both.append(opened.enter_context(closing(events)))
-        timings = Records(job.folder / "timings.jsonl", resume_step=resume)
-        yield Sinks(*both), opened.enter_context(closing(timings))

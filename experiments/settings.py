@@ -14,6 +14,8 @@ CHOICES = {
     "select": ("best", "last"),
     "allocator": ("system", "keep"),
     "data.split_by": ("class", "hash"),
+    "data.damaged": ("raise", "skip"),
+    "mesh.batch_norm": ("global", "replica"),
 }
 AT_LEAST = {
     "batch_size": 1,
@@ -30,6 +32,8 @@ AT_LEAST = {
     "data.validation_per_class": 0,
     "data.test_limit": 0,
     "data.split_seed": 0,
+    "data.size": 0,
+    "mesh.host_devices": 0,
     "optimiser.warmup": 0,
     "optimiser.end": 0,
     "optimiser.weight_decay": 0,

@@ -23,8 +23,7 @@ def save(
     saved: Any,
     place: Any,
     state: State,
-    frozen: Frozen,
-    base: dict,
+    kept: dict[str, dict[str, Any]],
     score: float | None,
     config: ConfigDict,
     source: dict,
@@ -32,10 +31,9 @@ def save(
 ) -> None:
     """Write a checkpoint behind the computation.
 
-    It holds the state and every frozen leaf whose bytes differ from the base's; beside
-    them where the run is, its key, the config, versions, and which base that was.
+    It holds the state and the frozen leaves of `kept` (`own_leaves`); beside them where
+    the run is, its key, the config, versions, and which base that was.
     """
-    kept = {name: diff(leaves, base) for name, leaves in frozen.items()}
     meta = {
         "phase": place.phase,
         "starts": list(place.starts),
@@ -51,14 +49,17 @@ def save(
     saved.save(place.step, {"state": state, "frozen": kept}, meta, score)
 
 
+def own_leaves(frozen: Frozen, paths: dict[str, list[str]]) -> dict[str, dict]:
+    """Player -> `{path: leaf}` of the frozen leaves at some paths."""
+    found = {name: flatten(leaves) for name, leaves in frozen.items()}
+    return {name: {p: found[name][p] for p in own} for name, own in paths.items()}
+
+
 def restore(
     saved: Any, step: int, state: State, frozen: Frozen
 ) -> tuple[State, Frozen]:
     """State and frozen leaves of a checkpoint, in the structure of those given."""
-    wanted = {
-        name: {path: flatten(frozen[name])[path] for path in paths}
-        for name, paths in saved.meta(step)["frozen"].items()
-    }
+    wanted = own_leaves(frozen, saved.meta(step)["frozen"])
     kept = saved.restore({"state": state, "frozen": wanted}, step).tree
     frozen = {
         name: map_with_path(

@@ -15,8 +15,10 @@ from rich.table import Table
 
 from experiments import main as command
 from experiments import run, store
+from experiments.held_out import split
+from experiments.job import Job
 from experiments.launch import with_steps
-from experiments.problem import Problem, make_problem, split
+from experiments.problem import Problem, make_problem
 from experiments.settings import check, names
 from experiments.strategies import make_strategy
 from experiments.workdir import check_workdir
@@ -58,7 +60,7 @@ def trial(
     for seed in config.seeds:
         folder = workdir / name / f"{rate:g}" / str(seed)
         blind = rows[seed] | {"test": rows[seed]["validation"]}
-        job = run.Job(problem, strategy, seed, blind, folder, config, parts, stop)
+        job = Job(problem, strategy, seed, blind, folder, config, parts, stop)
         result = store.read_result(folder) or run.execute(job)
         scores.append(result["validation"])
     return {key: sum(s[key] for s in scores) / len(scores) for key in scores[0]}

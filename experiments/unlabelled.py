@@ -1,10 +1,10 @@
-"""Texts without labels, read from a file for prediction."""
+"""Texts and pictures without labels, read for prediction."""
 
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from experiments.problem import columns_of
+from experiments.sources import columns_of
 from tl_jax import data
 from tl_jax.data.tables import read_rows
 from tl_jax.tree import nearest
@@ -42,6 +42,25 @@ def read_texts(path: Path, config: ConfigDict) -> data.Examples:
     most = max(map(len, words))
     names = [str(number) for number in range(most)]
     return data.from_arrays({"words": words}, places, names, name=path.stem)
+
+
+def read_pictures(path: Path, config: ConfigDict) -> data.Examples:
+    """One picture, or all in a folder and below it, by name.
+
+    Raises FileNotFoundError or ValueError naming what is missing or damaged.
+    """
+    found = [path]
+    if path.is_dir():
+        endings = data.PICTURES
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in endings)
+        if not found:
+            raise ValueError(f"{path}: no file in it ends in {', '.join(endings)}")
+    elif not path.is_file():
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    pictures, _ = data.pictures(found, background=config.data.background)
+    root = path if path.is_dir() else path.parent
+    names = [file.relative_to(root).as_posix() for file in found]
+    return data.from_arrays({"image": pictures, "file": names}, name=path.stem)
 
 
 def _lines(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from tiny_study import labelled, small, write
 
-from experiments.problem import make_problem, read_examples, split
+from experiments.held_out import split
+from experiments.problem import make_problem
+from experiments.sources import read_examples
 
 SHAPES = {
     "classification": (".csv", 3),

@@ -83,7 +83,7 @@ def test_padding_is_never_an_answer():
         "weight": np.ones(2),
         "index": np.asarray([1, 0]),
     }
-    found = predict_all(lambda stream: logits, [stream])
+    found = predict_all(lambda stream: (logits, stream), [stream])
     chosen = make_task("span", ()).decide(found.logits)
     assert chosen[0].tolist() == [3, 3]  # row 0 stands second in the batch
     assert chosen[1].max() < 3

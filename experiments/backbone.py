@@ -1,0 +1,87 @@
+"""The pretrained model in the form that a task and its inputs need."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from tl_jax import pretrained
+from tl_jax.distribute import Layout
+from tl_jax.models import prepared
+from tl_jax.pretrained.preprocess import Preprocess
+from tl_jax.transfer import full, resize_positions
+from tl_jax.tree import no_match
+from tl_jax.types import Pretrained
+
+OVER = {"tokens": "tokens", "span": "tokens"}
+"""Task -> what its head reads, where that is not the features of the whole."""
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+NORMS = ("global", "replica")
+
+
+def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
+    """The weights that `config.model` names, their own head left out.
+
+    A model of pictures takes them as bytes and normalises them on the device.
+    """
+    model = config.model
+    if model.dtype not in DTYPES:
+        raise no_match("config.model.dtype", model.dtype, DTYPES)
+    options: dict[str, Any] = {}
+    if config.task in OVER:
+        options["over"] = OVER[config.task]
+    if model.features:
+        options["features"] = model.features
+    if model.architecture:
+        options["architecture"] = model.architecture
+    if model.dropout >= 0:
+        names = ("rate", "attention_rate", "head_rate")
+        options |= dict.fromkeys(names, model.dropout)
+    if config.mesh.batch_norm == "replica" and layout.batch_parts > 1:
+        options["norm_groups"] = layout.batch_parts
+    common = {"head": "drop", "dtype": DTYPES[model.dtype]}
+    if model.remat:
+        common["remat"] = True
+    base = pretrained.load(model.spec, **common, **options)
+    return base if base.preprocess is None else pictured(base, config.data.size)
+
+
+def pictured(base: Pretrained, size: int) -> Pretrained:
+    """The model behind its pipeline, at another size of pictures where one is given."""
+    preprocess = base.preprocess
+    if size:
+        preprocess = at_size(preprocess, size)
+        base = _with_positions(base, preprocess.size)
+    model = prepared(base.model, preprocess)
+    return base._replace(model=model, preprocess=preprocess)
+
+
+def at_size(preprocess: Preprocess, size: int) -> Preprocess:
+    """The pipeline for squares of another size: resize and crop in proportion."""
+    factor = size / preprocess.size[0]
+    resize = preprocess.resize
+    if isinstance(resize, int):
+        resize = max(round(resize * factor), size)
+    elif resize is not None:
+        resize = tuple(max(round(n * factor), size) for n in resize)
+    square = (size, size)
+    crop = None if preprocess.crop is None else square
+    return replace(preprocess, size=square, resize=resize, crop=crop)
+
+
+def _with_positions(base: Pretrained, size: tuple[int, int]) -> Pretrained:
+    """A vision transformer with its table of positions interpolated to a size."""
+    embed = base.params.get("embed", {})
+    if "positions" not in embed or "patches" not in embed:
+        return base
+    patch = embed["patches"]["kernel"].shape[:2]
+    if size[0] % patch[0] or size[1] % patch[1]:
+        raise ValueError(
+            f"config.data.size is {size[0]}, expected a multiple of the model's "
+            f"patches, {patch[0]}x{patch[1]}"
+        )
+    grid = size[0] // patch[0], size[1] // patch[1]
+    plan = resize_positions(grid)(jax.random.key(0), full(base.params, base.stats))
+    return base._replace(params=plan.params)

@@ -1,0 +1,174 @@
+"""Processes of one run: how they find each other, agree, and learn of a loss."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from tl_jax.tree import no_match
+
+DETECTED = {
+    "slurm": "slurm",
+    "tpu": "gce_tpu",
+    "mpi": "ompi",
+    "kubernetes": "k8s",
+    "auto": None,
+}
+"""What a user says -> what `jax.distributed` calls it."""
+NUMBERS = {
+    "coordinator": ("JAX_COORDINATOR_ADDRESS",),
+    "processes": ("JAX_NUM_PROCESSES",),
+    "process": ("JAX_PROCESS_ID", "JOB_COMPLETION_INDEX"),
+}
+"""Field of `Cluster` -> environment variables that give it, the first one first; the
+last is what Kubernetes sets in an indexed job."""
+GONE = re.compile(
+    r"gloo|connection (closed|reset|refused)|broken pipe|heartbeat|socket closed"
+    r"|unavailable|another task died|deadline.?exceeded|barrier|read timeout",
+    re.IGNORECASE,
+)
+"""How the errors of a collective call read when a process has gone."""
+
+
+class Lost(RuntimeError):
+    """Another process of the run does not answer any more."""
+
+
+class Cluster(NamedTuple):
+    """Which processes belong to a run; `method` where the machine itself says it."""
+
+    coordinator: str | None = None
+    """host:port of process 0."""
+    processes: int | None = None
+    process: int | None = None
+    method: str | None = None
+    """A key of `DETECTED`."""
+
+
+def cluster_of(
+    coordinator: str = "",
+    processes: int = 0,
+    process: int = -1,
+    method: str = "",
+    environ: Mapping[str, str] = os.environ,
+) -> Cluster | None:
+    """The cluster that flags, else the environment, describe; None for one process.
+
+    Either host:port of process 0, the number of processes and this one's (flags, or
+    `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID`; in an indexed job
+    of Kubernetes `JOB_COMPLETION_INDEX` stands for the last), or a `method` by which
+    JAX finds all three: slurm, tpu, mpi, kubernetes, auto.
+
+    Raises `NoMatch` for an unknown method, ValueError for what is missing or wrong.
+    """
+    if method:
+        if method not in DETECTED:
+            raise no_match("--cluster", method, DETECTED)
+        if coordinator or processes or process >= 0:
+            raise ValueError(
+                f"--cluster={method} finds the processes itself; leave --coordinator, "
+                "--processes and --process away"
+            )
+        return Cluster(method=method)
+    texts = {
+        "coordinator": coordinator,
+        "processes": str(processes) if processes else "",
+        "process": str(process) if process >= 0 else "",
+    }
+    if not any(texts.values()) and NUMBERS["processes"][0] not in environ:
+        return None
+    for name, variables in NUMBERS.items():
+        known = (environ[v] for v in variables if v in environ)
+        texts[name] = texts[name] or next(known, "")
+        if not texts[name]:
+            raise ValueError(
+                f"--{name} is missing; a run of several processes needs --coordinator, "
+                f"--processes and --process, or {' or '.join(variables)} for this one"
+            )
+    return _checked(**texts)
+
+
+def _checked(coordinator: str, processes: str, process: str) -> Cluster:
+    if not re.fullmatch(r"\S+:\d+", coordinator):
+        raise ValueError(f"--coordinator is {coordinator!r}, expected host:port")
+    for name, text in (("processes", processes), ("process", process)):
+        if not text.isdecimal():
+            raise ValueError(f"--{name} is {text!r}, expected a whole number")
+    if int(process) >= int(processes):
+        raise ValueError(
+            f"--process is {process}, expected 0 to {int(processes) - 1} as "
+            f"--processes is {processes}"
+        )
+    return Cluster(coordinator, int(processes), int(process))
+
+
+def connect(cluster: Cluster, *, patience: int = 300, silence: int = 60) -> None:
+    """Join the run's processes. Call it before anything that asks for devices.
+
+    Waits `patience` seconds for all of them; later, one that is silent for `silence`
+    seconds ends all. CPUs talk by gloo. Raises `Lost` where they don't come together.
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    found = {} if cluster.method is None else detection(cluster.method)
+    try:
+        jax.distributed.initialize(
+            cluster.coordinator,
+            cluster.processes,
+            cluster.process,
+            initialization_timeout=patience,
+            heartbeat_timeout_seconds=silence,
+            **found,
+        )
+    except (RuntimeError, ValueError) as error:
+        told = " ".join(str(error).split())[:200]
+        where = cluster.coordinator or f"the cluster ({cluster.method})"
+        raise Lost(
+            f"process {cluster.process} of {cluster.processes} could not join {where} "
+            f"within {patience} s: {told}"
+        ) from error
+
+
+def detection(method: str) -> dict[str, str]:
+    """The argument of `jax.distributed.initialize` for a method; none for auto."""
+    name = DETECTED[method]
+    return {} if name is None else {"cluster_detection_method": name}
+
+
+def lost(error: BaseException) -> Lost | None:
+    """A clear error if this one of a collective call says that a process has gone."""
+    if jax.process_count() == 1 or not isinstance(error, RuntimeError):
+        return None
+    text = " ".join(str(error).split())
+    if not GONE.search(text):
+        return None
+    return Lost(
+        f"process {jax.process_index()} of {jax.process_count()} lost another one: it "
+        "was killed, its machine went away, or it ended with an error of its own (see "
+        "its output). Start all processes again with the same command: they go on from "
+        f"the newest checkpoint. ({text[:160]})"
+    )
+
+
+def is_first() -> bool:
+    """True for the process that writes what all of them would write alike."""
+    return jax.process_index() == 0
+
+
+def agree(flag: bool) -> bool:
+    """True on all processes if it is on one; all of them must call it."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.process_allgather(np.array([flag])).any())
+
+
+def meet(name: str) -> None:
+    """Wait until all processes are here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
