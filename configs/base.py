@@ -23,6 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.features = ""  # mean, cls, pooler; empty: what the weights ask for
     config.model.dtype = "float32"  # what products compute in; or bfloat16
     config.model.remat = False  # recompute blocks in the backward pass
+    config.model.stack = False  # run equal blocks under one scan: compiles faster
     config.model.dropout = -1.0  # below 0: what the weights' own config says
 
     config.data = ConfigDict()

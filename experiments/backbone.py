@@ -11,6 +11,7 @@ from tl_jax import pretrained
 from tl_jax.distribute import Layout
 from tl_jax.models import prepared
 from tl_jax.pretrained.preprocess import Preprocess
+from tl_jax.pretrained.shapes import PREFIX
 from tl_jax.transfer import full, resize_positions
 from tl_jax.tree import no_match
 from tl_jax.types import Pretrained
@@ -18,7 +19,6 @@ from tl_jax.types import Pretrained
 OVER = {"tokens": "tokens", "span": "tokens"}
 """Task -> what its head reads, where that is not the features of the whole."""
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-NORMS = ("global", "replica")
 
 
 def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
@@ -26,6 +26,18 @@ def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
 
     A model of pictures takes them as bytes and normalises them on the device.
     """
+    spec = config.model.spec
+    if spec.startswith(PREFIX):
+        raise ValueError(
+            f"config.model.spec: {spec!r} has shapes and no weights; it serves "
+            "--dry_run alone"
+        )
+    base = pretrained.load(spec, **options_of(config, layout))
+    return base if base.preprocess is None else pictured(base, config.data.size)
+
+
+def options_of(config: ConfigDict, layout: Layout) -> dict[str, Any]:
+    """What `config.model` asks of the loading; raises `NoMatch` for its dtype."""
     model = config.model
     if model.dtype not in DTYPES:
         raise no_match("config.model.dtype", model.dtype, DTYPES)
@@ -41,11 +53,9 @@ def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
         options |= dict.fromkeys(names, model.dropout)
     if config.mesh.batch_norm == "replica" and layout.batch_parts > 1:
         options["norm_groups"] = layout.batch_parts
-    common = {"head": "drop", "dtype": DTYPES[model.dtype]}
     if model.remat:
-        common["remat"] = True
-    base = pretrained.load(model.spec, **common, **options)
-    return base if base.preprocess is None else pictured(base, config.data.size)
+        options["remat"] = True
+    return {"head": "drop", "dtype": DTYPES[model.dtype]} | options
 
 
 def pictured(base: Pretrained, size: int) -> Pretrained:
@@ -83,5 +93,11 @@ def _with_positions(base: Pretrained, size: tuple[int, int]) -> Pretrained:
             f"patches, {patch[0]}x{patch[1]}"
         )
     grid = size[0] // patch[0], size[1] // patch[1]
-    plan = resize_positions(grid)(jax.random.key(0), full(base.params, base.stats))
-    return base._replace(params=plan.params)
+
+    def resized(params: Any) -> Any:
+        return resize_positions(grid)(jax.random.key(0), full(params, {})).params
+
+    table = base.params["embed"]["positions"]["embedding"]
+    if isinstance(table, jax.ShapeDtypeStruct):  # of a dry run
+        return base._replace(params=jax.eval_shape(resized, base.params))
+    return base._replace(params=resized(base.params))

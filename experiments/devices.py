@@ -6,6 +6,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
+from experiments.supervise import end_with_parent
 from tl_jax import distribute
 from tl_jax.distribute import Layout
 
@@ -29,19 +30,36 @@ def define_flags(values: flags.FlagValues) -> None:
     )
 
 
-def start(config: ConfigDict, values: flags.FlagValues) -> None:
-    """Open the devices that the config asks for and join the other processes.
-
-    Raises ValueError for flags that disagree, `Lost` if the processes don't meet.
-    """
-    found = distribute.cluster_of(
+def cluster_named(values: flags.FlagValues) -> distribute.Cluster | None:
+    """The cluster that flags or the environment name; raises ValueError."""
+    return distribute.cluster_of(
         values.coordinator, values.processes, values.process, values.cluster
     )
+
+
+def start(config: ConfigDict, cluster: distribute.Cluster | None) -> None:
+    """Open the devices that the config asks for and join the other processes.
+
+    Raises `Lost` if the processes don't meet.
+    """
     count = config.mesh.host_devices if "mesh" in config else 0
     if count:
         jax.config.update("jax_num_cpu_devices", count)
-    if found is not None:
-        distribute.connect(found)
+    if cluster is not None:
+        end_with_parent()
+        distribute.connect(cluster)
+
+
+def devices_for(config: ConfigDict) -> int:
+    """How many devices the config's mesh asks for; 0 where it takes all there are."""
+    return config.mesh.host_devices or distribute.mesh_size(config.mesh.axes)
+
+
+def pretend(count: int) -> None:
+    """Let the CPU look like so many devices; 0 leaves what there is."""
+    if count:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", count)
 
 
 def rules_of(config: ConfigDict) -> tuple[distribute.Rule, ...]:

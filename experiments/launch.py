@@ -17,7 +17,7 @@ from experiments.data import fetched
 from experiments.held_out import split
 from experiments.job import Job, asked
 from experiments.loop import Stopped
-from experiments.plans import first_plan
+from experiments.plans import first_plan, next_plan
 from experiments.problem import Problem, make_problem
 from experiments.settings import check, names
 from experiments.strategies import Strategy, make_strategy
@@ -27,7 +27,6 @@ from tl_jax import assets, data, distribute
 from tl_jax.checkpoint import write_atomic
 from tl_jax.pretrained.spec import ASSETS
 from tl_jax.transfer import describe
-from tl_jax.tree import stable_key
 
 
 def study(
@@ -134,7 +133,7 @@ def dry_plan(problem: Problem, strategy: Strategy) -> str:
     def build() -> Any:
         plan = first_plan(problem, strategy, key)
         for phase in strategy.phases:
-            plan = phase.transfer(stable_key(key, phase.name), plan)
+            plan = next_plan(problem.config, phase, key, plan)
             title = f"phase {phase.name}\n" if len(strategy.phases) > 1 else ""
             tables.append(title + describe(plan))
         return plan.params

@@ -23,7 +23,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments.allocator import keep_memory
-from experiments.devices import define_flags, start
+from experiments.devices import cluster_named, define_flags, devices_for, pretend, start
+from experiments.supervise import supervise, supervised
 from tl_jax.distribute import Lost, lost
 
 BAD, FAILED, STOPPED = 2, 1, 75
@@ -44,11 +45,11 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path, flags.FlagValues]:
         print(f"{__doc__}\n{values.main_module_help() or values.get_help()}")
         raise SystemExit(0)
     for name in ("config", "workdir"):
-        if values[name].value is None:
+        if values[name].value is None and not (values.dry_run and name == "workdir"):
             raise Usage(f"--{name} is missing; see --help")
     if not isinstance(values.config, ConfigDict):
         raise Usage(f"--config {config_file(argv)}: there is no such file")
-    return values.config, Path(values.workdir).expanduser().absolute(), values
+    return values.config, Path(values.workdir or ".").expanduser().absolute(), values
 
 
 def read(argv: Sequence[str]) -> flags.FlagValues:
@@ -67,6 +68,12 @@ def read(argv: Sequence[str]) -> flags.FlagValues:
         flag_values=values,
     )
     define_flags(values)
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Compile for the mesh from shapes alone; print bytes and FLOPs a device.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this text.", flag_values=values)
     try:
         rest = values(argv)
@@ -154,15 +161,31 @@ def guarded(argv: Sequence[str], work: Callable[..., None]) -> int:
         config, workdir, values = parse(argv)
     except Usage as error:
         return fail(error, BAD)
-    if config.get("allocator") == "keep":
-        keep_memory()  # before anything large is allocated
     try:
-        start(config, values)
+        cluster = cluster_named(values)
+        if cluster is not None and not supervised():
+            return supervise(FAILED)
+        if config.get("allocator") == "keep":
+            keep_memory()  # before anything large is allocated
+        if values.dry_run:
+            pretend(devices_for(config))
+            work = dry
+        else:
+            start(config, cluster)
     except Lost as error:
         return fail(error, FAILED)
     except ValueError as error:
         return fail(error, BAD)
     return alone(_guarded(config, workdir, work))
+
+
+def dry(config: ConfigDict, workdir: Path, stop: Callable[[], bool]) -> None:
+    """What `--dry_run` does in place of the work."""
+    from rich.console import Console
+
+    from experiments.dry_run import dry_run
+
+    dry_run(config, Console(highlight=False, soft_wrap=True))
 
 
 def alone(code: int) -> int:
@@ -176,6 +199,17 @@ def alone(code: int) -> int:
     return code
 
 
+@contextmanager
+def told_apart() -> Iterator[None]:
+    """Raise `Lost` for any error that comes of another process's end."""
+    try:
+        yield
+    except Exception as error:
+        if (told := lost(error)) is None:
+            raise
+        raise told from error
+
+
 def _guarded(config: ConfigDict, workdir: Path, work: Callable[..., None]) -> int:
     """`work` with every error in the user's terms."""
     from experiments.compiled import use_cache
@@ -184,18 +218,16 @@ def _guarded(config: ConfigDict, workdir: Path, work: Callable[..., None]) -> in
 
     use_cache()
     try:
-        with asked_to_stop() as event:
+        with asked_to_stop() as event, told_apart():
             work(config, workdir, event.is_set)
+    except Lost as error:
+        return fail(error, FAILED)
     except Stopped as error:
         return fail(error, STOPPED)
     except (NotFinite, CheckpointError) as error:
         return fail(error, FAILED)
     except (ValueError, OSError, ImportError) as error:
         return fail(error, BAD)
-    except RuntimeError as error:
-        if (told := lost(error)) is None:
-            raise
-        return fail(told, FAILED)
     return 0
 
 

@@ -1,8 +1,10 @@
 """The plans of a strategy: what a run starts from and what it ends with."""
 
+from ml_collections import ConfigDict
+
 from experiments.problem import Problem
-from experiments.strategies import Strategy
-from tl_jax.transfer import full, new_head
+from experiments.strategies import Phase, Strategy
+from tl_jax.transfer import full, new_head, stack_layers, unstack_layers
 from tl_jax.tree import stable_key
 from tl_jax.types import Key, Plan
 
@@ -17,8 +19,14 @@ def first_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
     return new_head(problem.outputs, base.model.width)(key, full(params, stats))
 
 
+def next_plan(config: ConfigDict, phase: Phase, key: Key, plan: Plan) -> Plan:
+    """The plan of a phase from the one before; its equal blocks joined if asked for."""
+    plan = phase.transfer(stable_key(key, phase.name), unstack_layers(plan))
+    return stack_layers(plan) if config.model.stack else plan
+
+
 def last_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
-    """The plan that a run ends with, before any training."""
+    """The plan that a run ends with, before any training; blocks one by one."""
     plan = first_plan(problem, strategy, key)
     for phase in strategy.phases:
         plan = phase.transfer(stable_key(key, phase.name), plan)

@@ -33,6 +33,14 @@ class Programs:
             self.seconds += time.perf_counter() - start
         return self._compiled[kind](*args)
 
+    def lower(self, *args: Any) -> Any:
+        """The compiled program for arguments or their shapes; nothing runs."""
+        return self._jit.lower(*args).compile()
+
+    def trace(self, *args: Any) -> Any:
+        """The jaxpr for arguments or their shapes."""
+        return self._jit.trace(*args).jaxpr
+
     def __len__(self) -> int:
         return len(self._compiled)
 

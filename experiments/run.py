@@ -17,15 +17,15 @@ from experiments.job import (
     predicted,
     sinks_of,
 )
-from experiments.plans import base_params, first_plan
+from experiments.plans import base_params, first_plan, next_plan
 from experiments.programs import predicting, training
 from experiments.progress import Progress
 from experiments.records import seconds_until
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
 from tl_jax.algorithms import current, replan, supervised
-from tl_jax.transfer import describe, totals
-from tl_jax.tree import diff, stable_key
+from tl_jax.transfer import describe, totals, unstack_layers
+from tl_jax.tree import diff
 from tl_jax.types import Frozen, Key, Player, State
 
 
@@ -79,7 +79,7 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
         if state is not None:
             state, frozen = distribute.local(layout, (state, frozen))
             plan = current(player, PLAYER, state, frozen).plan
-        plan = phase.transfer(stable_key(key, phase.name), plan)
+        plan = next_plan(job.config, phase, key, plan)
         if phase.fit and state is not None:  # moments, averages: of another head
             memory = {"stats": state.memory["stats"]}
             state = state._replace(opt={}, memory=memory)
@@ -223,6 +223,7 @@ def _finish(
     averaged = "average" in state.memory
     moving = {PLAYER: state.memory["average"]} if averaged else state.train
     plan = current(player, PLAYER, state._replace(train=moving), frozen).plan
+    plan = unstack_layers(plan)
     plan = plan._replace(params=distribute.gather(problem.layout, plan.params))
     plan = plan._replace(stats=distribute.gather(problem.layout, plan.stats))
     base = base_params(problem, job.strategy)

@@ -9,8 +9,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-GROWS = ("run", "seeds")
-"""Fields that may change when a study goes on: more strategies, more seeds."""
+MAY_CHANGE = ("run", "seeds", "mesh")
+"""Fields that may change when a study goes on: more strategies, more seeds, other
+devices."""
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def check_workdir(
     changed = [
         f"{name}: {old.get(name)!r} there, {new.get(name)!r} asked for"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name.split(".")[0] not in GROWS
+        if old.get(name) != new.get(name) and name.split(".")[0] not in MAY_CHANGE
     ]
     if changed:
         raise ValueError(

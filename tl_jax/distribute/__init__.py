@@ -1,7 +1,7 @@
 """Many devices: a mesh, rules that say which leaf lies where, and processes."""
 
 from tl_jax.distribute.layout import Layout, layout
-from tl_jax.distribute.mesh import AXES, BATCH_AXES, make_mesh, parse_axes
+from tl_jax.distribute.mesh import AXES, BATCH_AXES, make_mesh, mesh_size, parse_axes
 from tl_jax.distribute.placement import (
     gather,
     local,
@@ -43,6 +43,7 @@ __all__ = [
     "lost",
     "make_mesh",
     "meet",
+    "mesh_size",
     "parse_axes",
     "place",
     "place_batch",

@@ -45,6 +45,11 @@ class Layout(NamedTuple):
         """What the rules say of a tree."""
         return apply_rules(self.rules, tree, self.axes)
 
+    def unused(self, tree: Any) -> tuple[str, ...]:
+        """The rules that the user gave beside the default ones and match nothing."""
+        own = {rule for rule, _ in self.rules[: len(self.rules) - len(RULES)]}
+        return tuple(rule for rule in self.ruled(tree).unused if rule in own)
+
     def shardings(self, tree: Any) -> Any:
         """A tree of the same structure that holds each leaf's sharding."""
         specs = self.ruled(tree).specs

@@ -47,6 +47,13 @@ def parse_axes(text: str, devices: int) -> dict[str, int]:
     return found
 
 
+def mesh_size(text: str) -> int:
+    """How many devices a line of axes asks for; 0 where an axis has no size."""
+    sizes = [part.partition("=")[2] for part in text.replace(" ", "").split(",")]
+    known = all(size.isdecimal() for size in sizes)
+    return math.prod(int(size) for size in sizes) if known else 0
+
+
 def _size(name: str, text: str) -> int:
     if text in ("", "-1"):
         return -1

@@ -26,8 +26,8 @@ NUMBERS = {
 """Field of `Cluster` -> environment variables that give it, the first one first; the
 last is what Kubernetes sets in an indexed job."""
 GONE = re.compile(
-    r"gloo|connection (closed|reset|refused)|broken pipe|heartbeat|socket closed"
-    r"|unavailable|another task died|deadline.?exceeded|barrier|read timeout",
+    r"gloo|timed out|connection (closed|reset|refused)|broken pipe|heartbeat"
+    r"|socket closed|unavailable|another task died|deadline.?exceeded|barrier",
     re.IGNORECASE,
 )
 """How the errors of a collective call read when a process has gone."""
@@ -105,7 +105,7 @@ def _checked(coordinator: str, processes: str, process: str) -> Cluster:
     return Cluster(coordinator, int(processes), int(process))
 
 
-def connect(cluster: Cluster, *, patience: int = 300, silence: int = 60) -> None:
+def connect(cluster: Cluster, *, patience: int = 300, silence: int = 30) -> None:
     """Join the run's processes. Call it before anything that asks for devices.
 
     Waits `patience` seconds for all of them; later, one that is silent for `silence`
@@ -139,7 +139,7 @@ def detection(method: str) -> dict[str, str]:
 
 def lost(error: BaseException) -> Lost | None:
     """A clear error if this one of a collective call says that a process has gone."""
-    if jax.process_count() == 1 or not isinstance(error, RuntimeError):
+    if isinstance(error, Lost) or jax.process_count() == 1:
         return None
     text = " ".join(str(error).split())
     if not GONE.search(text):

@@ -1,0 +1,201 @@
+"""What a plan needs on its devices, found without allocating it.
+
+Each phase's step is compiled for the mesh from shapes alone. So a run for 64 devices
+is checked on a laptop: `--dry_run --config.mesh.axes=data=8,fsdp=8`.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from experiments.backbone import options_of, pictured
+from experiments.devices import make_layout
+from experiments.flops import products
+from experiments.job import PLAYER
+from experiments.plans import next_plan
+from experiments.programs import training
+from experiments.settings import check, names
+from experiments.strategies import Phase, make_strategy
+from experiments.tasks import make_task
+from tl_jax.algorithms import supervised
+from tl_jax.distribute import Layout, describe_rules
+from tl_jax.pretrained.shapes import abstract
+from tl_jax.transfer import full, new_head, totals
+from tl_jax.types import Plan, Player, Pretrained, State
+
+STEPS = 1000
+"""Of a schedule, where the config counts epochs of data that are not read here."""
+
+
+class Needs(NamedTuple):
+    """Of one phase, on one device unless said otherwise."""
+
+    trainable: int
+    total: int
+    placed: str
+    """A table of how the state and what is frozen lie."""
+    whole: tuple[str, ...]
+    unused: tuple[str, ...]
+    arguments: int
+    """Bytes."""
+    temporaries: int
+    peak: int
+    flops: float
+    """XLA's count, each loop's body once."""
+    products: float
+    """Of products and convolutions, in all devices, loops counted out."""
+    seconds: float
+    """To compile."""
+
+
+def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Needs]:
+    """Compile and describe every phase of every strategy. Raises as a run does.
+
+    Data are not read, so the head has any number of `classes`.
+    """
+    check(config)
+    layout = make_layout(config)
+    config = config.copy_and_resolve_references()
+    config.steps = config.steps or STEPS
+    base = abstract(config.model.spec, **options_of(config, layout))
+    batch = abstract_batch(config, base)
+    if base.preprocess is not None:
+        base = pictured(base, config.data.size)
+    found = []
+    for name in names(config):
+        strategy = make_strategy(name, config)
+        rates, leaves = None, None
+        for phase in strategy.phases:
+            plan = _abstract_plan(config, base, phase, classes, rates, leaves)
+            rates, leaves = plan.rates, (plan.params, plan.stats)
+            needs = _needs(config, layout, base, phase, plan, batch, classes)
+            console.print(report(name, phase, layout, needs), markup=False)
+            found.append(needs)
+    return found
+
+
+def abstract_batch(config: ConfigDict, base: Pretrained) -> dict[str, Any]:
+    """Shapes of one step's batch [1 B ...]: the longest one, of texts or pictures."""
+    rows = (1, config.batch_size)
+
+    def shaped(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*rows, *shape), dtype)
+
+    if base.preprocess is not None:
+        side, own = config.data.size, base.preprocess
+        size = (side, side) if side else own.size
+        inputs = {"image": shaped((*size, own.channels), jnp.uint8)}
+    else:
+        long = (config.data.length,)
+        inputs = {"tokens": shaped(long, jnp.int32), "mask": shaped(long, jnp.bool_)}
+    return {
+        "inputs": inputs,
+        "labels": shaped((), jnp.int32),
+        "weight": shaped((), jnp.float32),
+        "index": shaped((), jnp.int32),
+    }
+
+
+def _abstract_plan(
+    config: ConfigDict, base: Pretrained, phase: Phase, classes: int, rates, leaves
+) -> Plan:
+    """The plan of a phase: shapes for arrays, real rates."""
+    made: list[Plan] = []
+
+    def build(params: Any, stats: Any) -> Any:
+        key = jax.random.key(0)
+        plan = full(params, stats)
+        if rates is None:
+            plan = new_head(classes, base.model.width)(key, plan)
+        else:
+            plan = plan._replace(rates=rates)
+        made.append(next_plan(config, phase, key, plan))
+        return made[0].params, made[0].stats
+
+    given = (base.params, base.stats) if leaves is None else leaves
+    params, stats = jax.eval_shape(build, *given)
+    return Plan(params, made[0].rates, stats)
+
+
+def _needs(
+    config: ConfigDict,
+    layout: Layout,
+    base: Pretrained,
+    phase: Phase,
+    plan: Plan,
+    batch: dict[str, Any],
+    classes: int,
+) -> Needs:
+    task = make_task(config.task, tuple(map(str, range(classes))))
+    player = Player(base.model, plan, phase.tx(0))
+    algorithm = supervised(
+        {PLAYER: player},
+        task.loss,
+        weigh=task.weigh,
+        accumulate=config.accumulate,
+        clip=phase.clip,
+    )
+
+    def init(params: Any, stats: Any) -> tuple[State, Any]:
+        own = player._replace(plan=Plan(params, plan.rates, stats))
+        return algorithm.init(jax.random.key(0), {PLAYER: own})
+
+    state, frozen = jax.eval_shape(init, plan.params, plan.stats)
+    everything = {"state": state, "frozen": frozen}
+    ruled = layout.ruled(everything)
+    placed = layout.abstract(everything)
+    rows = layout.rows(1)
+    stream = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows), batch
+    )
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=layout.everywhere)
+    program = training(algorithm, layout)
+    args = placed["state"], placed["frozen"], {"train": stream}, key
+    work = products(program.trace(*args))
+    began = time.perf_counter()
+    compiled = program.lower(*args)
+    seconds = time.perf_counter() - began
+    memory = compiled.memory_analysis()
+    own, made = memory.argument_size_in_bytes, memory.output_size_in_bytes
+    shared, extra = memory.alias_size_in_bytes, memory.temp_size_in_bytes
+    return Needs(
+        *totals(plan),
+        describe_rules(ruled, everything, layout.axes),
+        ruled.whole,
+        layout.unused(everything),
+        own,
+        extra,
+        own + made - shared + extra,
+        (compiled.cost_analysis() or {}).get("flops", float("nan")),
+        work,
+        seconds,
+    )
+
+
+def report(name: str, phase: Phase, layout: Layout, needs: Needs) -> str:
+    """What a user reads of one phase."""
+    count = layout.mesh.size
+    axes = ", ".join(f"{axis} {size}" for axis, size in layout.axes.items())
+    lines = [
+        f"{name}, phase {phase.name}: {count} devices ({axes})",
+        f"parameters: {needs.total:,}, of which {needs.trainable:,} move",
+        needs.placed,
+        f"arguments    {needs.arguments / 1e6:12,.1f} MB a device",
+        f"temporaries  {needs.temporaries / 1e6:12,.1f} MB a device",
+        f"peak         {needs.peak / 1e6:12,.1f} MB a device",
+        f"products     {needs.products / count / 1e9:12,.1f} GFLOP a device and step "
+        f"(an equal share of {needs.products / 1e12:,.2f} TFLOP)",
+        f"XLA's count  {needs.flops / 1e9:12,.1f} GFLOP a device and step (loops' "
+        "bodies once)",
+        f"compiled in {needs.seconds:.1f} s; nothing was allocated or run",
+    ]
+    lines += [f"whole: {line}" for line in needs.whole[:6]]
+    if len(needs.whole) > 6:
+        lines.append(f"whole: and {len(needs.whole) - 6} more")
+    lines += [f"config.mesh.rules: {rule!r} matches nothing" for rule in needs.unused]
+    return "\n".join(lines) + "\n"
