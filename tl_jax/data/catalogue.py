@@ -11,6 +11,7 @@ import numpy as np
 
 from tl_jax import assets
 from tl_jax.assets import Asset, Progress, Report
+from tl_jax.data.image_catalogue import read_emoji, read_fashion, read_mnist
 from tl_jax.data.readers import from_folder
 from tl_jax.data.sources import Examples, from_arrays
 from tl_jax.tree import no_match
@@ -80,6 +81,17 @@ def catalogue() -> dict[str, Entry]:
     table["newsgroups"] = Entry(
         "classes", news, 18821, 20, news.licence, read_newsgroups
     )
+    fashion, mnist = assets.FASHION, assets.MNIST
+    table["fashion-mnist"] = Entry(
+        "classes", fashion, 70_000, 10, fashion.licence, read_fashion
+    )
+    table["mnist"] = Entry("classes", mnist, 10_000, 10, mnist.licence, read_mnist)
+    for vendor, asset in (
+        ("google", assets.EMOJI_GOOGLE),
+        ("twitter", assets.EMOJI_TWITTER),
+    ):
+        read = partial(read_emoji, vendor=vendor)
+        table[f"emoji/{vendor}"] = Entry("classes", asset, 1906, 9, asset.licence, read)
     table["digits"] = Entry(
         "classes", None, 1797, 10, "CC-BY-4.0 (UCI, through scikit-learn)", read_digits
     )
@@ -142,5 +154,6 @@ def read_digits(folder: None = None) -> Examples:
 
     data = load_digits()
     features = (data.data / 16).astype(np.float32)
-    inputs = {"features": features, "image": features.reshape(-1, 8, 8, 1)}
+    pixels = np.round(features * 255).astype(np.uint8).reshape(-1, 8, 8, 1)
+    inputs = {"features": features, "image": pixels}
     return from_arrays(inputs, data.target.astype(np.int32))

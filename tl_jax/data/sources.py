@@ -30,7 +30,12 @@ class Examples(NamedTuple):
 
 def size(examples: Examples) -> int:
     """N, the number of examples."""
-    return len(next(iter(examples.inputs.values())))
+    return rows_of(next(iter(examples.inputs.values())))
+
+
+def rows_of(column: Any) -> int:
+    """Number of rows of a list, an array, or a column that knows it itself."""
+    return column.rows if hasattr(column, "rows") else len(column)
 
 
 def task(examples: Examples) -> str:
@@ -66,13 +71,13 @@ def from_arrays(
     if not inputs:
         raise ValueError(f"{name}: there is no input column")
     columns = {key: _column(name, key, value) for key, value in inputs.items()}
-    rows = len(next(iter(columns.values())))
+    rows = rows_of(next(iter(columns.values())))
     if not rows:
         raise ValueError(f"{name}: there are no examples")
     for key, value in columns.items():
-        if len(value) != rows:
+        if rows_of(value) != rows:
             raise ValueError(
-                f"{name}: column {key!r} has {len(value)} rows, not {rows}"
+                f"{name}: column {key!r} has {rows_of(value)} rows, not {rows}"
             )
     if labels is not None and len(labels) != rows:
         raise ValueError(f"{name}: {len(labels)} labels for {rows} examples")
@@ -85,6 +90,8 @@ def from_arrays(
 
 
 def _column(name: str, key: str, value: Any) -> Any:
+    if hasattr(value, "rows"):  # `Pictures`, which were checked when they were made
+        return value
     if isinstance(value, np.ndarray):
         column = value
     else:
