@@ -140,9 +140,7 @@ def _ties(config: Mapping[str, Any]) -> bool:
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `llama` that config.json decides."""
     heads = whole(config, "num_attention_heads")
-    given = {
-        name: config[name] for name in (GROUPS, HEAD) if config.get(name) is not None
-    }
+    given = {name: value for name, value in config.items() if value is not None}
     settings: dict[str, Any] = dict(
         vocabulary=whole(config, "vocab_size"),
         width=whole(config, "hidden_size"),
