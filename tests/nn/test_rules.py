@@ -30,6 +30,11 @@ def plain_attend(q, k, v, mask, kept=None):
     return jnp.einsum("bhts,bhsd->bhtd", weights, v)
 
 
+def twice(x):
+    """Each head for two heads of queries, one after the other."""
+    return jnp.repeat(x, 2, axis=1)
+
+
 def plain_norm(site, x, epsilon):
     centred = x - x.mean(-1, keepdims=True)
     var = jnp.square(centred).mean(-1, keepdims=True)
@@ -46,6 +51,8 @@ def qkv(dtype=jnp.float32) -> tuple:
 def pairs() -> dict:
     """Name -> (rule by hand, plain one, arguments)."""
     arrays, mask = qkv()
+    every = normal(6, B, 2 * H, T, D)
+    causal = mask & (jnp.arange(S) <= jnp.arange(T)[:, None] + S - T)
     site = {"scale": normal(3, D), "bias": normal(4, D)}
     x = normal(5, B, T, D)
     return {
@@ -53,6 +60,11 @@ def pairs() -> dict:
             lambda q, k, v: attend(q, k, v, mask),
             lambda q, k, v: plain_attend(q, k, v, mask),
             arrays,
+        ),
+        "grouped": (
+            lambda q, k, v: attend(q, k, v, causal),
+            lambda q, k, v: plain_attend(q, twice(k), twice(v), causal),
+            (every, *arrays[1:]),
         ),
         "layer_norm": (
             lambda x: layer_norm(site, x, 1e-5),

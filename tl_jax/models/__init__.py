@@ -3,6 +3,7 @@
 from tl_jax.models.bert import bert
 from tl_jax.models.conv4 import conv4
 from tl_jax.models.inverted import efficientnet_lite, mobilenet_v2
+from tl_jax.models.llama import llama
 from tl_jax.models.mlp import mlp
 from tl_jax.models.prepared import prepared
 from tl_jax.models.resnet import resnet
@@ -12,6 +13,7 @@ __all__ = [
     "bert",
     "conv4",
     "efficientnet_lite",
+    "llama",
     "mlp",
     "mobilenet_v2",
     "prepared",

@@ -5,8 +5,9 @@ from tl_jax.nn.block import block, run_blocks
 from tl_jax.nn.conv import avg_pool, conv, global_pool, init_conv, max_pool
 from tl_jax.nn.dense import dense, dropout, embed, product
 from tl_jax.nn.init import init_dense, init_norm, normal
-from tl_jax.nn.norms import Fixed, Running, batch_norm, layer_norm
+from tl_jax.nn.norms import Fixed, Running, batch_norm, layer_norm, rms_norm
 from tl_jax.nn.patches import expand, patched
+from tl_jax.nn.rotary import rotary, turns
 
 __all__ = [
     "Fixed",
@@ -29,5 +30,8 @@ __all__ = [
     "normal",
     "patched",
     "product",
+    "rms_norm",
+    "rotary",
     "run_blocks",
+    "turns",
 ]

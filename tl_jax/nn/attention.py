@@ -7,6 +7,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 
 from tl_jax.nn.dense import dense, keys
 from tl_jax.nn.patches import patched
+from tl_jax.nn.rotary import Turns, rotary
 from tl_jax.types import Array, Key, Params
 
 
@@ -19,16 +20,25 @@ def split_heads(x: Array, heads: int) -> Array:
 def attend(q: Array, k: Array, v: Array, mask: Array, key=None, rate=0.0) -> Array:
     """softmax(q k^T / sqrt(d)) v, the softmax in float32.
 
-    q [B H T d], k and v [B H S d], mask (True: look at it) broadcast to [B H T S]
+    q [B H T d], k and v [B G S d], mask (True: look at it) broadcast to [B H T S]
     -> [B H T d]. A row that may look at nothing takes the mean of all values, never
     NaN. Dropout with `rate` acts on the weights if there is a key.
+
+    Where G is a divisor of H, each head of k and v serves H/G consecutive ones of q
+    (Ainslie et al., 2023), as further rows of one product: nothing is repeated.
     """
+    shape = q.shape
+    if k.shape[1] != shape[1]:
+        grouped = (shape[0], k.shape[1], -1)
+        mask = jnp.broadcast_to(mask, (*shape[:3], k.shape[2]))
+        q, mask = (x.reshape(*grouped, x.shape[3]) for x in (q, mask))
     kept = None
     if key is not None and rate > 0:
-        shape = (*q.shape[:3], k.shape[2])
-        kept = jax.random.bernoulli(key, 1 - rate, shape) / (1 - rate)
+        weights = (*q.shape[:3], k.shape[2])
+        kept = jax.random.bernoulli(key, 1 - rate, weights) / (1 - rate)
     half = jnp.finfo(q.dtype).bits < 32
-    return (half_looked_up if half else looked_up)(q, k, v, mask, kept)
+    y = (half_looked_up if half else looked_up)(q, k, v, mask, kept)
+    return y.reshape(shape)
 
 
 @jax.custom_jvp
@@ -127,26 +137,47 @@ def rows(x: Array) -> Array:
     )
 
 
+def earlier(mask: Array, tokens: int) -> Array:
+    """What each token may look at: keys that are present and no later than itself.
+
+    mask [B S] -> [B T S]. The tokens' own keys are the last T; those in front, which
+    patches add, are before them all.
+    """
+    count = mask.shape[1]
+    at = jnp.arange(count - tokens, count)[:, None]
+    return mask[:, None] & (jnp.arange(count) <= at)
+
+
 def attention(
     site: Params,
     x: Array,
     mask: Array,
     *,
     heads: int,
+    kv_heads: int | None = None,
+    turn: Turns | None = None,
+    causal: bool = False,
     rate: float = 0.0,
     key: Key | None = None,
 ) -> Array:
     """Self-attention of one site (Vaswani et al., 2017).
 
-    x [B T D], mask [B S] of the keys (True: present) -> [B T D]. Patches at `kv` map
-    (keys [B H S d], values, mask [B S]); those at `branch` the result, with x beside.
+    x [B T D], mask [B S] of the keys (True: present) -> [B T D]. `kv_heads` are the
+    heads G of keys and values, by default those of the queries; `turn` rotates
+    queries and keys; `causal` shows each token the ones up to itself.
+
+    Patches at `kv` map (keys [B G S d], values, mask [B S]), the keys already turned,
+    and put new ones in front; those at `branch` the result, with x beside.
     """
     k_q, k_k, k_v, k_o, k_w, k_p, k_b = keys(key, 7)
     q = split_heads(dense(site["query"], x, key=k_q), heads)
-    k = split_heads(dense(site["key"], x, key=k_k), heads)
-    v = split_heads(dense(site["value"], x, key=k_v), heads)
+    k = split_heads(dense(site["key"], x, key=k_k), kv_heads or heads)
+    v = split_heads(dense(site["value"], x, key=k_v), kv_heads or heads)
+    if turn is not None:
+        q, k = rotary(q, turn), rotary(k, turn)
     k, v, mask = patched("kv", site, (k, v, mask), x=x, key=k_p)
-    y = attend(q, k, v, mask[:, None, None, :], k_w, rate).astype(x.dtype)
+    seen = earlier(mask, x.shape[1]) if causal else mask[:, None, :]
+    y = attend(q, k, v, seen[:, None], k_w, rate).astype(x.dtype)
     y = y.swapaxes(1, 2).reshape(*x.shape[:2], -1)
     y = dense(site["output"], y, key=k_o)
     return patched("branch", site, y, x=x, key=k_b)

@@ -16,9 +16,16 @@ from tl_jax.types import Array, Key, Params
 
 
 def mlp(site: Params, x: Array, *, activation: str, key: Key | None = None) -> Array:
-    """down(activation(up(x))). x [B T D] -> [B T D]."""
-    k_up, k_down, k_branch = keys(key, 3)
-    y = ACTIVATIONS[activation](dense(site["up"], x, key=k_up))
+    """down(activation(up(x))). x [B T D] -> [B T D].
+
+    A site with a gate computes down(activation(gate(x)) * up(x)) (Shazeer, 2020).
+    """
+    k_up, k_down, k_branch, k_gate = keys(key, 4)
+    y = dense(site["up"], x, key=k_up)
+    if "gate" in site:
+        y = ACTIVATIONS[activation](dense(site["gate"], x, key=k_gate)) * y
+    else:
+        y = ACTIVATIONS[activation](y)
     y = dense(site["down"], y, key=k_down)
     return patched("branch", site, y, x=x, key=k_branch)
 

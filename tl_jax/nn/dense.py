@@ -54,15 +54,24 @@ def _dot(x: Array, kernel: Array, axis: int = 0) -> Array:
     return lax.dot_general(x, kernel, axes, preferred_element_type=wide)
 
 
-def dense(site: Params, x: Array, *, key: Key | None = None) -> Array:
-    """y = x W + b with the site's patches. x [... I] -> [... O], in x's dtype."""
+def dense(
+    site: Params,
+    x: Array,
+    *,
+    dtype: jnp.dtype | None = None,
+    key: Key | None = None,
+) -> Array:
+    """y = x W + b with the site's patches. x [... I] -> [... O].
+
+    The product is computed in x's dtype; the result is in `dtype`, by default x's.
+    """
     x = patched("input", site, x, key=key)
     y = product(x, site["kernel"])
     y = patched("product", site, y, x=x, key=key)
     if "bias" in site:
         y = y + site["bias"]
     y = patched("output", site, y, x=x, key=key)
-    return y.astype(x.dtype)
+    return y.astype(x.dtype if dtype is None else dtype)
 
 
 def embed(site: Params, ids: Array, *, key: Key | None = None) -> Array:

@@ -24,6 +24,17 @@ def layer_norm(site: Params, x: Array, epsilon: float) -> Array:
     return patched("output", site, y, x=x).astype(x.dtype)
 
 
+def rms_norm(site: Params, x: Array, epsilon: float) -> Array:
+    """x / sqrt(mean(x^2) + epsilon) * scale over D (Zhang and Sennrich, 2019).
+
+    x [... D] -> [... D], in x's dtype.
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    power = jnp.square(wide).mean(-1, keepdims=True)
+    y = wide * lax.rsqrt(power + epsilon) * site["scale"]
+    return patched("output", site, y, x=x).astype(x.dtype)
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def standard(epsilon: float, x: Array) -> Array:
     """x [... D] less its mean, over its standard deviation.

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax.pretrained import bert, files, vit
+from tl_jax.pretrained import bert, files, llama, vit
 from tl_jax.pretrained.family import Reader, Recipe, Unsupported
 from tl_jax.pretrained.leaves import apart
 from tl_jax.pretrained.names import Fit, Misfit, fit, to_ours
@@ -20,7 +20,7 @@ from tl_jax.pretrained.spec import resolve
 from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.types import Pretrained
 
-READERS: Mapping[str, Reader] = bert.READERS | vit.READERS
+READERS: Mapping[str, Reader] = bert.READERS | vit.READERS | llama.READERS
 """The config's `model_type` -> what reads it."""
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ def load(
     the name of an asset ("minilm") or a hub's id, at a `revision`. `head="drop"`
     leaves the head out. `dtype` is what products compute in; parameters are float32.
     `remat` recomputes blocks in the backward pass. BERT and its kin also take
-    `features`, `over`, `rate`, `attention_rate` and `head_rate`, as in `models.bert`.
+    `features`, `over`, `rate`, `attention_rate` and `head_rate`, as in `models.bert`,
+    Llama `over` and `attention_rate`.
 
     Every tensor of the file and every leaf of the tree is accounted for. `source`
     holds the `spec`, a content `hash`, what was `omitted` and why, and what `save`

@@ -22,6 +22,7 @@ KINDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "conv": (("{}/kernel", ".weight", "conv"),),
     "conv+": (("{}/kernel", ".weight", "conv"), ("{}/bias", ".bias", "")),
     "norm": (("{}/scale", ".weight", ""), ("{}/bias", ".bias", "")),
+    "scale": (("{}/scale", ".weight", ""),),
     "batch": (
         ("{}/scale", ".weight", ""),
         ("{}/bias", ".bias", ""),

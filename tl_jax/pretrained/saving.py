@@ -140,7 +140,8 @@ def _describe(
     config = reader.adapt(config, pretrained)
     moved = config.get("architectures") != [architecture]
     config["architectures"] = [architecture]
-    if head is not None and "kernel" in head:
+    words = options.get("over") == "vocabulary"
+    if head is not None and "kernel" in head and not words:
         classes = head["kernel"].shape[-1]
         if labels is not None and len(labels) != classes:
             raise ValueError(f"{len(labels)} labels for a head of {classes} classes")

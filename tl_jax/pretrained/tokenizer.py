@@ -18,6 +18,7 @@ FILES = (
     "vocab.json",
     "merges.txt",
     "sentencepiece.bpe.model",
+    "tokenizer.model",
 )
 """What belongs to a tokenizer in a model's folder."""
 SPECIAL = {
