@@ -50,8 +50,12 @@ def classification(classes: int, smoothing: float, weights: Array | None) -> Tas
         return cross_entropy(outputs.logits, labels, smoothing=smoothing)
 
     def weigh(stream: Stream) -> Array:
-        own = stream["weight"]
-        return own if weights is None else own * weights[stream["labels"]]
+        own, labels = stream["weight"], stream["labels"]
+        if weights is None:
+            return own
+        if labels.ndim == 2:  # shares of classes: examples were mixed
+            return own * (labels * weights).sum(-1)
+        return own * weights[labels]
 
     return Task(
         "classification",

@@ -24,6 +24,8 @@ Stream = Mapping[str, Any]
 """`{"inputs": dict, "labels": [B ...], "weight": [B], "index": [B]}`."""
 Batch = Mapping[str, Stream]
 """Stream name -> stream; the supervised stream is `train`."""
+Augment = Callable[[Key, Stream], Stream]
+"""`(key, stream) -> stream`: pictures stay [B H W C], float32 in 0..255."""
 
 
 class Outputs(NamedTuple):

@@ -25,6 +25,10 @@ def test_balanced_weights_are_inverse_to_counts():
         "weight": jnp.asarray([1.0, 1, 1, 0]),
     }
     np.testing.assert_allclose(task.weigh(stream), [0.5, 2, 2, 0])
+    mixed = jnp.asarray([[1.0, 0, 0], [0.5, 0.5, 0], [0, 0.25, 0.75], [1, 0, 0]])
+    np.testing.assert_allclose(
+        task.weigh(stream | {"labels": mixed}), [0.5, 1.25, 2, 0]
+    )
 
 
 def test_smoothing_moves_the_target_towards_even():

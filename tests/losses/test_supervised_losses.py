@@ -28,6 +28,15 @@ def loop_cross_entropy(logits, labels, smoothing=0.0):
     return np.array(out)
 
 
+def loop_soft(logits, shares, smoothing=0.0):
+    out = []
+    for row, ys in zip(logits, shares, strict=True):
+        lp = log_p(row)
+        hard = sum(y * q for y, q in zip(ys, lp, strict=True))
+        out.append(-(1 - smoothing) * hard - smoothing * sum(lp) / len(lp))
+    return np.array(out)
+
+
 def loop_binary(logits, labels):
     out = []
     for row, ys in zip(logits, labels, strict=True):
@@ -58,6 +67,7 @@ def loop_spans(logits, spans, mask):
 TOKEN_LABELS = np.array(
     [[0, 1, -100, 2, 0], [-100] * 5, [1, 1, 1, 1, 1], [-100, 2, 0, -100, -100]]
 )
+SHARES = np.array([[0.2, 0.3, 0.5], [1, 0, 0], [0, 0.25, 0.75], [0.5, 0.5, 0]])
 MASK = np.arange(T) < np.array([[5], [3], [4], [2]])
 SPANS = np.array([[0, 4], [1, 2], [0, 0], [1, 1]])
 CASES = {
@@ -72,6 +82,18 @@ CASES = {
         draw(B, C),
         (ints(C, B),),
         lambda x, y: loop_cross_entropy(x, y, 0.2),
+    ),
+    "soft": (
+        losses.cross_entropy,
+        draw(B, C),
+        (SHARES.astype(np.float32),),
+        loop_soft,
+    ),
+    "soft smoothed": (
+        lambda x, y: losses.cross_entropy(x, y, smoothing=0.2),
+        draw(B, C),
+        (SHARES.astype(np.float32),),
+        lambda x, y: loop_soft(x, y, 0.2),
     ),
     "squared": (
         losses.squared_error,
@@ -184,6 +206,25 @@ def test_a_label_that_names_no_class_is_nan_in_its_row_only(label):
         np.testing.assert_array_equal(np.isnan(out), [False, True, False, False])
 
 
+@pytest.mark.parametrize("shares", [(0.0, 0.0, 0.0), (1.5, -0.5, 0.0), (1, 1, 0)])
+def test_shares_that_are_none_are_nan_in_their_row_only(shares):
+    y = SHARES.astype(np.float32).copy()
+    y[1] = shares
+    out, grad = jax.vmap(
+        jax.value_and_grad(lambda x, y: losses.cross_entropy(x[None], y[None])[0])
+    )(draw(B, C), y)
+    np.testing.assert_array_equal(np.isnan(out), [False, True, False, False])
+    assert np.isfinite(np.asarray(grad)[[0, 2, 3]]).all()
+
+
+def test_shares_of_one_class_are_its_label():
+    x, y = draw(B, C), ints(C, B)
+    for smoothing in (0.0, 0.1):
+        soft = losses.cross_entropy(x, jax.nn.one_hot(y, C), smoothing=smoothing)
+        hard = losses.cross_entropy(x, y, smoothing=smoothing)
+        np.testing.assert_allclose(soft, hard, rtol=1e-6)
+
+
 def test_a_span_that_was_cut_off_counts_zero_and_one_in_the_padding_is_nan():
     spans = np.array([[T, T], [0, T], [0, 4], [0, 1]])
     x = draw(B, T, 2)
@@ -215,6 +256,8 @@ def test_shapes_that_do_not_fit_raise():
     for call in (
         lambda: losses.cross_entropy(draw(B, C), ints(C, B + 1)),
         lambda: losses.cross_entropy(draw(B, T, C), ints(C, B)),
+        lambda: losses.cross_entropy(draw(B, C), SHARES[:, :2]),
+        lambda: losses.cross_entropy(draw(B, C), ints(2, B, C)),
         lambda: losses.squared_error(draw(B, 2), draw(B)),
         lambda: losses.squared_error(draw(B), draw(B, 1)),
         lambda: losses.binary_cross_entropy(draw(B, C), ints(2, B)),

@@ -54,6 +54,24 @@ def test_logits_stand_for_their_best_class():
     assert task.macro_f1(LOGITS, LABELS) == task.macro_f1(LOGITS.argmax(1), LABELS)
 
 
+def test_shares_of_classes_stand_for_the_largest():
+    shares = RNG.dirichlet(np.ones(4), size=60)
+    best = shares.argmax(1)
+    for predictions in (LOGITS, IDS):
+        assert task.accuracy(predictions, shares) == task.accuracy(predictions, best)
+    assert task.macro_f1(LOGITS, shares) == task.macro_f1(LOGITS, best)
+    with pytest.raises(ValueError, match=r"\(60, 4\), labels \(60, 3\)"):
+        task.accuracy(LOGITS, shares[:, :3])
+
+
+def test_likelihood_of_shares_is_the_mean_over_them():
+    shares = RNG.dirichlet(np.ones(4), size=60)
+    each = [task.negative_log_likelihoods(LOGITS, np.full(60, c)) for c in range(4)]
+    want = (shares.T * each).sum(0)
+    got = task.negative_log_likelihoods(LOGITS, shares)
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
 def test_likelihood_of_huge_logits_is_finite():
     assert task.negative_log_likelihood([[1e6, 0.0]], [1]) == 1e6
 

@@ -10,20 +10,39 @@ import optax
 
 from tl_jax.types import Array
 
+OFF = 1e-2
+"""How far shares may be from a sum of 1: those of half precision are."""
+
 
 def cross_entropy(logits: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
     """Softmax cross entropy, with label smoothing (Szegedy et al., 2016).
 
-    -(1 - s) log p[y] - s mean_c log p[c]
+    -(1 - s) sum_c y[c] log p[c] - s mean_c log p[c]
 
-    logits [B C], labels [B] int -> [B]. NaN where a label is outside 0..C-1. Raises
-    ValueError for a smoothing outside 0..1.
+    logits [B C], labels [B] int or, of mixed examples, [B C] float shares -> [B]. NaN
+    where a label is outside 0..C-1 and where shares are negative or do not sum to 1.
+    Raises ValueError for a smoothing outside 0..1.
     """
-    chex.assert_rank([logits, labels], [2, 1])
+    chex.assert_rank([logits, labels], [2, {1, 2}])
+    if jnp.ndim(labels) == 2:
+        chex.assert_equal_shape([logits, labels])
+        chex.assert_type(labels, float)
     chex.assert_equal_shape_prefix([logits, labels], 1)
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"smoothing is {smoothing}, expected 0..1")
-    return _cross_entropy(jnp.asarray(logits, jnp.float32), labels, smoothing)
+    logits = jnp.asarray(logits, jnp.float32)
+    if jnp.ndim(labels) == 2:
+        return _soft_cross_entropy(logits, labels, smoothing)
+    return _cross_entropy(logits, labels, smoothing)
+
+
+def _soft_cross_entropy(logits: Array, shares: Array, smoothing: float) -> Array:
+    """logits [B C] float32, shares [B C] -> [B]."""
+    shares = jnp.asarray(shares, jnp.float32)
+    known = (shares >= 0).all(-1) & (jnp.abs(shares.sum(-1) - 1) < OFF)
+    target = (1.0 - smoothing) * shares + smoothing / logits.shape[-1]
+    target = jnp.where(known[:, None], target, 0.0)
+    return jnp.where(known, optax.losses.softmax_cross_entropy(logits, target), jnp.nan)
 
 
 def _cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0) -> Array:

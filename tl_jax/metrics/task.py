@@ -1,6 +1,7 @@
 """How well predictions fit labels: plain NumPy, one number each.
 
 Class predictions are ids [N] or logits [N C]; whole sets are judged, never batches.
+Class labels are ids [N], or float shares [N C] that count as their largest class.
 """
 
 import numpy as np
@@ -19,9 +20,18 @@ def _pair(predictions: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.nda
     return predictions, labels
 
 
+def _soft(labels: np.ndarray) -> bool:
+    """True for float shares of classes, [... C]."""
+    return labels.ndim > 1 and labels.dtype.kind == "f"
+
+
 def _ids(predictions: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Class ids of both; logits have one axis more."""
+    """Class ids of both; logits and float shares of classes have one axis more."""
     predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if _soft(labels):
+        if predictions.ndim == labels.ndim:
+            _pair(predictions, labels)
+        labels = labels.argmax(-1)
     if predictions.ndim == labels.ndim + 1:
         predictions = predictions.argmax(-1)
     return _pair(predictions, labels)
@@ -81,14 +91,21 @@ def macro_f1(
 
 
 def negative_log_likelihoods(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """-log softmax(logits)[label] in float64. logits [N C], labels [N] -> [N]."""
+    """-sum_c y[c] log softmax(logits)[c] in float64, y one-hot for ids.
+
+    logits [N C], labels [N] or float shares [N C] -> [N].
+    """
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     _ids(logits, labels)
+    shifted = logits - logits.max(-1, keepdims=True)
+    total = np.log(np.exp(shifted).sum(-1))
+    if _soft(labels):
+        shares = labels.astype(np.float64)
+        return shares.sum(-1) * total - (shares * shifted).sum(-1)
     if labels.min() < 0 or labels.max() >= logits.shape[-1]:
         raise ValueError(f"a label is outside 0..{logits.shape[-1] - 1}")
-    shifted = logits - logits.max(-1, keepdims=True)
     chosen = np.take_along_axis(shifted, labels[:, None].astype(np.int64), -1)[:, 0]
-    return np.log(np.exp(shifted).sum(-1)) - chosen
+    return total - chosen
 
 
 def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
