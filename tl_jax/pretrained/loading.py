@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax.pretrained import bert, files, vit
+from tl_jax.pretrained import bert, files, resnet, vit
 from tl_jax.pretrained.family import Reader, Recipe, Unsupported
 from tl_jax.pretrained.leaves import apart
 from tl_jax.pretrained.names import Fit, Misfit, fit, to_ours
@@ -20,7 +20,7 @@ from tl_jax.pretrained.spec import resolve
 from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.types import Pretrained
 
-READERS: Mapping[str, Reader] = bert.READERS | vit.READERS
+READERS: Mapping[str, Reader] = bert.READERS | vit.READERS | resnet.READERS
 """The config's `model_type` -> what reads it."""
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,9 @@ def load(
     config = files.read_config(folder)
     if options.get("features") is None and (pooling := _sentence_pooling(folder)):
         options["features"] = pooling
-    recipe = recipe_of(config, head=head, dtype=dtype, remat=remat, **options)
+    if remat:  # a family without it says so
+        options["remat"] = remat
+    recipe = recipe_of(config, head=head, dtype=dtype, **options)
     tensors = files.scan(folder)
     where = f"{spec} ({recipe.architecture})"
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
