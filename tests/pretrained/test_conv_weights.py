@@ -1,6 +1,5 @@
 """ResNet's and MobileNetV2's files against transformers: recorded, and live."""
 
-
 import numpy as np
 import pytest
 from agree import TOLERANCE, agrees, distance, run, same_files, values_of

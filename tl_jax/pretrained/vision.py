@@ -76,7 +76,7 @@ def checked(**options: Any) -> dict[str, Any]:
     for name in SHARES:
         value = options.get(name, 0)
         real = isinstance(value, int | float) and not isinstance(value, bool)
-        if not real or not 0 <= value <= 1 or (value == 1 and name != "momentum"):
+        if not real or not 0 <= value < 1:
             raise ValueError(f"{name}={value!r}, expected a number in [0, 1)")
     groups, form = options["norm_groups"], options["form"]
     if type(groups) is not int or groups < 1:
