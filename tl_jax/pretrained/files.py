@@ -164,7 +164,7 @@ def write(arrays: Mapping[str, np.ndarray], file: Path) -> None:
     """Write one safetensors file, marked as transformers expects."""
     from safetensors.numpy import save_file
 
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     save_file(whole, file, metadata={"format": "pt"})
 
 

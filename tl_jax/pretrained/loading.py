@@ -11,16 +11,19 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax.pretrained import bert, files, llama, vit
+from tl_jax.pretrained import bert, files, inverted, llama, resnet, state_dicts, vit
 from tl_jax.pretrained.family import Reader, Recipe, Unsupported
 from tl_jax.pretrained.leaves import apart
 from tl_jax.pretrained.names import Fit, Misfit, fit, to_ours
 from tl_jax.pretrained.preprocess import load_preprocess
-from tl_jax.pretrained.spec import resolve
+from tl_jax.pretrained.spec import ASSETS, resolve
 from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.types import Pretrained
 
-READERS: Mapping[str, Reader] = bert.READERS | vit.READERS | llama.READERS
+FAMILIES = (bert, llama, vit, resnet, inverted)
+READERS: Mapping[str, Reader] = {
+    kind: reader for family in FAMILIES for kind, reader in family.READERS.items()
+}
 """The config's `model_type` -> what reads it."""
 log = logging.getLogger(__name__)
 
@@ -32,29 +35,40 @@ def load(
     dtype: jnp.dtype = jnp.float32,
     remat: bool = False,
     revision: str | None = None,
+    architecture: str | None = None,
     **options: Any,
 ) -> Pretrained:
-    """A pretrained model with its weights, tokenizer and source.
+    """A pretrained model with its weights, tokenizer or image pipeline, and source.
 
     `spec` is a local folder (config.json, model.safetensors or an index of shards),
-    the name of an asset ("minilm") or a hub's id, at a `revision`. `head="drop"`
-    leaves the head out. `dtype` is what products compute in; parameters are float32.
-    `remat` recomputes blocks in the backward pass. BERT and its kin also take
-    `features`, `over`, `rate`, `attention_rate` and `head_rate`, as in `models.bert`,
-    Llama `over` and `attention_rate`.
+    the name of an asset ("minilm", "efficientnet-lite0") or a hub's id, at a
+    `revision`; or a file of weights (.pth), whose `architecture` is "resnet18" to
+    "resnet152" or "mobilenet_v2" with torchvision's names, or "efficientnet_lite0".
+
+    `head="drop"` leaves the head out. `dtype` is what products compute in; parameters
+    are float32. `remat` recomputes a transformer's blocks in the backward pass. BERT
+    and its kin also take `features`, `over`, `rate`, `attention_rate` and `head_rate`,
+    as in `models.bert`; ViT these but `over`; Llama `over` and `attention_rate`; ResNet, MobileNetV2 and EfficientNet-lite
+    `rate`, `momentum`, `norm_groups`, `form`, the last two `path_rate`.
 
     Every tensor of the file and every leaf of the tree is accounted for. `source`
     holds the `spec`, a content `hash`, what was `omitted` and why, and what `save`
-    needs: the `folder`, the `config` and the `options`.
+    needs: the `folder` or file, the `config` and the `options`. EfficientNet-lite is
+    saved with a config of our own, what torchvision named with transformers' names.
 
     Raises `NotFound`, `Damaged`, `Unsupported` or `Misfit`; ValueErrors for options.
     """
     folder = resolve(spec, revision)
-    config = files.read_config(folder)
-    if options.get("features") is None and (pooling := _sentence_pooling(folder)):
-        options["features"] = pooling
-    recipe = recipe_of(config, head=head, dtype=dtype, remat=remat, **options)
-    tensors = files.scan(folder)
+    options |= dict(head=head, dtype=dtype) | ({"remat": True} if remat else {})
+    named = {} if architecture is None else {"architecture": architecture}
+    asset = ASSETS.get(spec) if isinstance(spec, str) else None
+    if named and (asset or folder.is_dir()):
+        raise ValueError(
+            f"architecture={architecture!r} is for a file of weights alone; {spec} is "
+            "known without it"
+        )
+    architecture = asset.architecture if asset else architecture
+    config, recipe, tensors = _described(folder, architecture, options)
     where = f"{spec} ({recipe.architecture})"
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     fitted = fit(recipe.layout, recipe.leaves, shapes, where)
@@ -67,7 +81,7 @@ def load(
         "omitted": fitted.omitted,
         "folder": str(folder.resolve()),
         "config": config,
-        "options": recipe.options,
+        "options": recipe.options | named,
     }
     preprocess = tokenizer = None
     if recipe.positions is not None:
@@ -97,6 +111,23 @@ def reader_of(config: Mapping[str, Any]) -> Reader:
         hint = files.did_you_mean(str(kind), READERS)
         raise Unsupported(f"config.json: model_type is {kind!r}; {hint}")
     return READERS[kind]
+
+
+def _described(
+    place: Path, architecture: str | None, options: dict[str, Any]
+) -> tuple[dict[str, Any], Recipe, dict[str, files.Tensor]]:
+    """Config, recipe and headers of a folder or a file of weights."""
+    if place.is_dir():
+        config = files.read_config(place)
+        if options.get("features") is None and (pooling := _sentence_pooling(place)):
+            options |= {"features": pooling}
+        return config, recipe_of(config, **options), files.scan(place)
+    plain = state_dicts.chosen(architecture, str(place))
+    tensors = files.scan(place)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    config = state_dicts.config_of(plain, shapes)
+    recipe = recipe_of(config, **dict(plain.options) | options)
+    return config, state_dicts.renamed(plain, config, recipe), tensors
 
 
 def _fill(

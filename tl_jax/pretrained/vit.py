@@ -23,7 +23,7 @@ from tl_jax.pretrained.files import did_you_mean
 from tl_jax.pretrained.leaves import shapes_of
 from tl_jax.pretrained.names import Layout, Row, expand
 from tl_jax.pretrained.preprocess import Preprocess
-from tl_jax.pretrained.vision import HEAD, SUPPORTED, kept_head, pipeline, sizes
+from tl_jax.pretrained.vision import HEAD, SUPPORTED, flag, kept_head, pipeline, sizes
 from tl_jax.types import Pretrained
 
 LAYER = "encoder.layer.{i}"
@@ -145,7 +145,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
         rate=number(config, ["hidden_dropout_prob"], 0.0),
         attention_rate=number(config, ["attention_probs_dropout_prob"], 0.0),
         activation=choice(config, "hidden_act", ACTIVATIONS, "gelu"),
-        qkv_bias=choice_of_two(config, "qkv_bias"),
+        qkv_bias=flag(config, "qkv_bias"),
     )
     if settings["width"] % settings["heads"]:
         raise Unsupported(
@@ -157,12 +157,6 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         raise Unsupported(f"config.json: image_size and patch_size: {error}") from None
     return settings
-
-
-def choice_of_two(config: Mapping[str, Any], field: str) -> bool:
-    """True or False, true by default."""
-    refuse(config, {field: (True, False)})
-    return config.get(field, True)
 
 
 def _layout(
