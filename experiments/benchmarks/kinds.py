@@ -22,6 +22,8 @@ class Side(NamedTuple):
     """See `experiments.allocator`."""
     env: Mapping[str, str] = {}
     """Set for this process alone."""
+    against: str = ""
+    """Of a peer: our side that it is compared with; else the first of its dtype."""
 
 
 class Row(NamedTuple):

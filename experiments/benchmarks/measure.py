@@ -108,7 +108,8 @@ def _line(side: Side, row: Row) -> Result:
         "framework": side.framework,
         "dtype": side.dtype,
         "allocator": side.allocator,
-        "environment": side.env,
+        "environment": dict(side.env),
+        "against": side.against,
         "missing": missing(side),
         "failed": None,
         "compile_cold": None,
@@ -257,6 +258,7 @@ def _fitting(rates: Mapping[str, float], line: Result) -> list[float]:
 
 
 def _counterpart(line: Result, ours: list[Side]) -> str | None:
-    """Which of our sides a peer is compared with: the first of its dtype, or at all."""
+    """Our side that a line is compared with: named, or of its dtype, or the first."""
+    named = [side.name for side in ours if side.name == line["against"]]
     alike = [side.name for side in ours if side.dtype == line["dtype"]]
-    return next(iter(alike or [side.name for side in ours]), None)
+    return next(iter(named or alike or [side.name for side in ours]), None)

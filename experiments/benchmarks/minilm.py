@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.kinds import Side
-
 BATCH, LENGTH, CLASSES, WIDTH = 32, 128, 5, 384
 EXAMPLES = BATCH
 PRODUCT = (BATCH * LENGTH, WIDTH, 4 * WIDTH)
@@ -104,28 +102,3 @@ def tensors() -> tuple[Any, Any]:
 
     made = batch()
     return tuple(torch.from_numpy(made[n]).long() for n in ("tokens", "mask"))
-
-
-def our_sides(build: str) -> tuple[Side, ...]:
-    """float32 and bfloat16 products."""
-    return tuple(
-        Side(f"tl_jax, {dtype}", build, {"dtype": dtype}, "jax", dtype)
-        for dtype in ("float32", "bfloat16")
-    )
-
-
-def peers(who: str, build: str, needs: tuple[str, ...]) -> tuple[Side, ...]:
-    """Eager and compiled, in both precisions."""
-    return tuple(
-        Side(
-            f"{who}, {'torch.compile' if compile else 'eager'}, {dtype}",
-            build,
-            {"compile": compile, "dtype": dtype},
-            "torch",
-            dtype,
-            needs,
-            compiler=compile,
-        )
-        for dtype in ("float32", "bfloat16")
-        for compile in (False, True)
-    )

@@ -1,6 +1,6 @@
 """A LoRA step of MiniLM against PEFT."""
 
-from experiments.benchmarks import in_torch, minilm, ours
+from experiments.benchmarks import in_torch, minilm, ours, pairs
 from experiments.benchmarks.kinds import Ready, Row
 
 RANK, RATE = 8, 1e-3
@@ -47,8 +47,8 @@ ROWS = (
         "MiniLM, LoRA step",
         f"One step of AdamW on rank-{RANK} LoRA at query and value of all six blocks "
         f"and a head of {minilm.CLASSES} classes, {minilm.SIZES}, real weights.",
-        ours=minilm.our_sides(f"{__name__}:with_us"),
-        peers=minilm.peers("PEFT", f"{__name__}:with_peft", NEEDS),
+        ours=pairs.ours(f"{__name__}:with_us", pairs.BOTH),
+        peers=pairs.peers("PEFT", f"{__name__}:with_peft", NEEDS, pairs.BOTH),
         examples=minilm.EXAMPLES,
         product=minilm.PRODUCT,
     ),
