@@ -1,0 +1,1 @@
+"""Paired timing of tl_jax and its peers on one machine."""

@@ -1,0 +1,84 @@
+"""What the rows of images share: a batch, a full or a probing step, features."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks import in_torch, ours
+from experiments.benchmarks.kinds import Ready
+
+CLASSES, RATE = 10, 1e-3
+
+
+def images(batch: int, size: int) -> np.ndarray:
+    """Random normalised images [B H W 3]."""
+    drawn = np.random.default_rng(0).normal(size=(batch, size, size, 3))
+    return drawn.astype(np.float32)
+
+
+def labels(batch: int) -> np.ndarray:
+    """Random classes [B]."""
+    drawn = np.random.default_rng(1).integers(0, CLASSES, batch)
+    return drawn.astype(np.int32)
+
+
+def our_step(model: Any, batch: int, size: int, probe: bool) -> Ready:
+    """AdamW on everything, or on the head of a frozen body with fixed statistics."""
+    import jax
+
+    from tl_jax import optim
+    from tl_jax.transfer import chain, freeze, full, rate
+
+    plan = full(*model.init(jax.random.key(0)))
+    if probe:
+        plan = chain(freeze(".*"), rate("head/.*", 1.0))(jax.random.key(1), plan)
+    inputs, weight = {"image": images(batch, size)}, np.ones(batch, np.float32)
+    stream = {"inputs": inputs, "labels": labels(batch), "weight": weight}
+    return ours.training(model, plan, optim.adamw(RATE), stream)
+
+
+def our_features(model: Any, batch: int, size: int) -> Ready:
+    """Features of a batch."""
+    import jax
+
+    params, stats = model.init(jax.random.key(0))
+    return ours.extraction(model, params, stats, {"image": images(batch, size)})
+
+
+def tensor(batch: int, size: int) -> Any:
+    """The same images for torch, [B 3 H W] with channels last in memory."""
+    import torch
+
+    turned = torch.from_numpy(images(batch, size)).permute(0, 3, 1, 2)
+    return turned.contiguous(memory_format=torch.channels_last)
+
+
+def their_step(
+    body: Any, head: Any, batch: int, size: int, probe: bool, **how: Any
+) -> Ready:
+    """The same step of a torch body [B ...] -> [B D] and its head."""
+    import torch
+
+    module = torch.nn.Sequential(body, head).to(memory_format=torch.channels_last)
+    image = tensor(batch, size)
+    module.train()
+    if not probe:
+        logits = lambda: module(image)  # noqa: E731
+    else:
+        body.eval().requires_grad_(False)
+
+        def logits() -> Any:
+            with torch.no_grad():
+                found = body(image)
+            return head(found)
+
+    return in_torch.training(module, logits, labels(batch), rate=RATE, **how)
+
+
+def their_features(body: Any, batch: int, size: int, **how: Any) -> Ready:
+    """The same features of a torch body."""
+    import torch
+
+    body = body.eval().to(memory_format=torch.channels_last)
+    image = tensor(batch, size)
+    return in_torch.extraction(lambda: body(image), **how)

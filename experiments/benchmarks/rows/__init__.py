@@ -1,0 +1,18 @@
+"""One file a kind of work: our side and the peer's, next to each other."""
+
+from experiments.benchmarks.kinds import Row
+from experiments.benchmarks.rows import (
+    efficientnet,
+    features,
+    full,
+    lora,
+    pipeline,
+    probe,
+    resnet,
+    startup,
+    vit,
+)
+
+MODULES = (lora, full, features, vit, resnet, efficientnet, probe, startup, pipeline)
+ROWS: dict[str, Row] = {row.name: row for module in MODULES for row in module.ROWS}
+"""Every row by its name, in the order of the table."""
