@@ -43,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.split_by = "class"  # hash: by each text alone, however the data grow
     config.data.split_seed = 0
 
-    config.augment = ()  # tables of a name and its arguments: tl_jax.data.augment
+    config.augment = ()  # {"augment": name, arguments}, of tl_jax.data.augment
 
     config.steps = 0  # 0: as many as `epochs` take
     config.epochs = 3.0

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.augmentation import make_augment
 from experiments.backbone import load_base
 from experiments.devices import make_layout
 from experiments.held_out import split
@@ -14,7 +15,7 @@ from experiments.sources import read_examples
 from experiments.tasks import Task, make_task
 from tl_jax import data
 from tl_jax.distribute import Layout, share
-from tl_jax.types import Pretrained, Stream
+from tl_jax.types import Augment, Pretrained, Stream
 
 
 class Problem(NamedTuple):
@@ -29,6 +30,8 @@ class Problem(NamedTuple):
     encoded: Encoded
     config: ConfigDict
     layout: Layout
+    augment: Augment | None = None
+    """What changes training batches within the step."""
 
     def training(self, rows: np.ndarray, seed: int) -> data.Loader:
         """Endless shuffled batches of some rows: this process's part of each."""
@@ -78,5 +81,13 @@ def make_problem(config: ConfigDict) -> Problem:
     encoded = encode(examples, base, config)
     outputs = task.outputs(len(examples.classes))
     return Problem(
-        base, task, outputs, examples.classes, examples, encoded, config, layout
+        base,
+        task,
+        outputs,
+        examples.classes,
+        examples,
+        encoded,
+        config,
+        layout,
+        make_augment(config, outputs),
     )

@@ -1,5 +1,6 @@
 """Algorithms: a state, stages that change it, and a way to predict."""
 
+from tl_jax.algorithms.augmented import augmented
 from tl_jax.algorithms.core import (
     Group,
     algorithm,

@@ -1,0 +1,52 @@
+"""Augmentations of a config's training pictures, by name."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from tl_jax.data.augment import AUGMENTS, compose
+from tl_jax.tree import no_match
+from tl_jax.types import Augment
+
+
+def make_augment(config: ConfigDict, classes: int) -> Augment | None:
+    """The chain of `config.augment`, tables `{"augment": name, argument: value, ...}`.
+
+    Those that mix examples get the number of `classes` where it is not given. None
+    without any. Raises with the place in the config and the nearest name.
+    """
+    made = [
+        _one(f"config.augment[{i}]", table, classes)
+        for i, table in enumerate(config.augment)
+    ]
+    if made and config.task != "classification" and _mixes(config):
+        raise ValueError(
+            f"config.augment mixes classes, but config.task is {config.task!r}"
+        )
+    return compose(*made) if made else None
+
+
+def _mixes(config: ConfigDict) -> bool:
+    names = (table["augment"] for table in config.augment)
+    return any("classes" in inspect.signature(AUGMENTS[n]).parameters for n in names)
+
+
+def _one(at: str, table: Any, classes: int) -> Augment:
+    if not isinstance(table, Mapping) or "augment" not in table:
+        raise ValueError(f"{at} is {table!r}, expected a table with `augment`, a name")
+    given = dict(table)
+    name = given.pop("augment")
+    if name not in AUGMENTS:
+        raise no_match(f"{at}: augmentation", name, AUGMENTS)
+    known = inspect.signature(AUGMENTS[name]).parameters
+    for argument in given:
+        if argument not in known:
+            raise no_match(f"{at}: {name}'s argument", argument, known)
+    if "classes" in known:
+        given.setdefault("classes", classes)
+    try:
+        return AUGMENTS[name](**given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{at}: {error}") from error
