@@ -17,6 +17,7 @@ __all__ = [
     "Group",
     "accumulated",
     "algorithm",
+    "augmented",
     "clipped",
     "current",
     "descend",

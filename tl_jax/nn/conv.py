@@ -12,6 +12,7 @@ from tl_jax.nn.convolved import (
     convolved,
     deep_convolved,
     plain_convolved,
+    pointwise,
     tapped,
 )
 from tl_jax.nn.dense import product
@@ -66,7 +67,8 @@ def _product(x, kernel, stride, pads: Pads, groups: int, form: Form) -> Array:
     if deep:
         return deep_convolved(x, kernel, stride, pads)
     if kernel.shape[:2] == (1, 1) and pads == ((0, 0), (0, 0)):
-        return product(x[:, :: stride[0], :: stride[1]], kernel[0, 0])
+        one = product if form == "taps" else pointwise
+        return one(x[:, :: stride[0], :: stride[1]], kernel[0, 0])
     return (tapped if form == "taps" else convolved)(x, kernel, stride, pads)
 
 

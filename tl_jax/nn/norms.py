@@ -102,15 +102,16 @@ def batch_norm(
     if norm == "batch" and isinstance(stats, Running):
         if len(x) % groups:
             raise ValueError(f"{len(x)} rows do not divide into {groups} norm groups")
-        wide = wide.reshape(groups, -1, x.shape[-1])
-        count = wide.shape[1]
-        mean, var = wide.mean(1), wide.var(1)
-        unbiased = var.mean(0) * (count / max(count - 1, 1))
+        wide = wide.reshape(groups, -1, *x.shape[1:])
+        over = tuple(range(1, wide.ndim - 1))
+        count = wide[0].size // x.shape[-1]
+        mean, var = wide.mean(over, keepdims=True), wide.var(over, keepdims=True)
+        kept = mean.reshape(groups, -1).mean(0), var.reshape(groups, -1).mean(0)
+        unbiased = kept[1] * (count / max(count - 1, 1))
         stats = Running(
-            lax.stop_gradient(momentum * stats.mean + (1 - momentum) * mean.mean(0)),
+            lax.stop_gradient(momentum * stats.mean + (1 - momentum) * kept[0]),
             lax.stop_gradient(momentum * stats.var + (1 - momentum) * unbiased),
         )
-        mean, var = mean[:, None], var[:, None]
     y = (wide - mean) * (lax.rsqrt(var + epsilon) * site["scale"]) + site["bias"]
     y = y.reshape(x.shape)
     return patched("output", site, y, x=x).astype(x.dtype), stats
