@@ -1,0 +1,58 @@
+"""Fine-tune any vision backbone on any folder of pictures; by default on emoji.
+
+python -m experiments.main --config configs/finetune_image.py --workdir runs/emoji
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.strategies import FREEZE, FROM_SCRATCH, HEAD, LINEAR_PROBE
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """`arg` names the strategies to run, with commas."""
+    config = base.get_config()
+    config.name = "finetune_image"
+    config.seeds = (0,)
+    config.reference = "from_scratch"
+    config.run = arg or "linear_probe,partial,full,from_scratch"
+    config.model.spec = "efficientnet-lite0"
+    config.data.source = "emoji/google"
+    config.data.size = 64
+    config.epochs = 4.0
+    config.batch_size = 32
+    config.eval_batch_size = 64
+    config.select = "last"
+    config.allocator = "keep"
+    config.augment = (
+        {"augment": "random_resized_crop", "scale": (0.6, 1.0)},
+        {"augment": "horizontal_flip"},
+    )
+    config.strategies = ConfigDict(
+        {
+            "from_scratch": FROM_SCRATCH | {"rate": 3e-3},
+            "linear_probe": LINEAR_PROBE,
+            "partial": {
+                "title": "Partial freezing",
+                "note": "the last blocks, the neck and the head",
+                "plan": (FREEZE, {"transform": "top", "count": 4}),
+                "rate": 1e-3,
+            },
+            "full": {
+                "title": "Full fine-tuning",
+                "note": "everything at one rate",
+                "rate": 1e-3,
+            },
+            "last_stage": {
+                "title": "Last stage",
+                "note": "of a ResNet: the last stage at a tenth of the head's rate",
+                "plan": (
+                    FREEZE,
+                    {"transform": "top", "count": 2, "value": 0.1},
+                    HEAD,
+                ),
+                "rate": 1e-3,
+            },
+        }
+    )
+    return config
