@@ -100,8 +100,13 @@ def test_all_architectures_are_counted():
 
 
 @pytest.fixture(scope="module")
-def weights(golden) -> dict[str, np.ndarray]:
-    return arrays_of(shapes(recorded(golden, "mobilenet_v2")))
+def values(golden) -> dict[str, np.ndarray]:
+    return recorded(golden, "mobilenet_v2")
+
+
+@pytest.fixture(scope="module")
+def weights(values) -> dict[str, np.ndarray]:
+    return arrays_of(shapes(values))
 
 
 @pytest.fixture(scope="module")
@@ -143,31 +148,37 @@ def test_a_dropped_head(load):
     assert outputs.features.shape == (4, 1280)
 
 
-def test_half_precision_products(load):
-    found, low = load(), load(dtype=jnp.bfloat16)
+def test_half_precision_products(load, values):
+    low = load(dtype=jnp.bfloat16)
     assert low.source["options"]["dtype"] == "bfloat16"
     assert {leaf.dtype for leaf in jax.tree.leaves(low.params)} == {jnp.dtype("f4")}
-    expected, seen = run(found, pictures())[0], run(low, pictures())[0]
-    assert 0 < distance(seen.logits, expected.logits) < 0.05
+    seen = np.asarray(run(low, pictures())[0].logits)
+    assert 1e-3 < distance(seen, values["logits"]) < 0.2
+    assert np.corrcoef(seen.ravel(), values["logits"].ravel())[0, 1] > 0.99
 
 
-def test_options_reach_the_model(load):
-    image = pictures(32)
-    found, still = load(), load(momentum=0.5)
-    (_, a), (_, b) = (run(f, image, norm="batch") for f in (found, still))
-    before, site = found.stats["embed/norm"].mean, "embed/norm"
-    step = (a[site].mean - before) / 0.1
-    np.testing.assert_allclose((b[site].mean - before) / 0.5, step, atol=1e-5)
-    dropped = load(rate=0.9, path_rate=0.5)
-    assert dropped.source["options"]["rate"] == 0.9
-    inputs = {"image": image}
-    call = jax.jit(dropped.model.apply)
-    seen, _ = call(dropped.params, dropped.stats, inputs, key=jax.random.key(0))
-    same, _ = call(dropped.params, dropped.stats, inputs)
-    assert distance(seen.logits, same.logits) > 0.01
+def test_momentum_reaches_the_norms(load):
+    """What is read of the outputs is one norm, and XLA computes no more."""
+    moved, site = [], "embed/norm"
+    for found in (load(), load(momentum=0.5)):
+
+        def stem(params, stats, image, apply=found.model.apply):
+            return apply(params, stats, {"image": image}, norm="batch")[1][site].mean
+
+        after = jax.jit(stem)(found.params, found.stats, pictures(32))
+        moved.append(np.asarray(after - found.stats[site].mean))
+    np.testing.assert_allclose(5 * moved[0], moved[1], atol=1e-5)
 
 
-def test_saved_with_the_names_of_transformers(load, tmp_path):
+def test_dropout_reaches_the_model(load, values):
+    found = load(rate=0.9, path_rate=0.5)
+    assert found.source["options"]["rate"] == 0.9
+    outputs, _ = run(found, pictures(), key=jax.random.key(0))
+    assert distance(outputs.logits, values["logits"]) > 0.01
+    assert distance(outputs.features[:, ::8], values["features"]) > 0.01
+
+
+def test_saved_with_the_names_of_transformers(load, values, tmp_path):
     found = load()
     again = pretrained.load(pretrained.save(tmp_path / "saved", found))
     assert again.source["config"]["architectures"] == [
@@ -177,8 +188,7 @@ def test_saved_with_the_names_of_transformers(load, tmp_path):
     assert again.preprocess == found.preprocess
     same = jax.tree.map(np.array_equal, (found.params, found.stats), again[1:3])
     assert all(jax.tree.leaves(same))
-    first, second = run(found, pictures(32))[0], run(again, pictures(32))[0]
-    np.testing.assert_array_equal(first.logits, second.logits)
+    assert distance(run(again, pictures())[0].logits, values["logits"]) <= TOLERANCE
 
 
 @pytest.mark.parametrize(
