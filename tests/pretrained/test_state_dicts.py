@@ -225,6 +225,16 @@ def test_weights_of_another_architecture_do_not_fit(file, weights, tmp_path):
         pretrained.load(tmp_path / "x.safetensors", architecture="mobilenet_v2")
 
 
+@pytest.mark.parametrize("form", ["zip", "stream"])
+def test_files_of_torch_are_opened(form, golden):
+    file = golden / "torch" / f"{form}.pth"
+    with pytest.raises(
+        pretrained.Misfit, match=r"conv1\.weight \(embed/conv/ke"
+    ) as error:
+        pretrained.load(file, architecture="resnet18")
+    assert "inner [3 2]" in str(error.value)
+
+
 @pytest.mark.parametrize("spec", ["minilm", "efficientnet-lite0", "bert"])
 def test_architecture_is_for_files_alone(spec, golden, monkeypatch):
     folder = golden / "bert/bert_model"
@@ -265,8 +275,9 @@ def test_real_lite0_is_saved_to_the_byte(lite0, tmp_path):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("form", ["zip", "stream"])
+@pytest.mark.parametrize(
+    "name, form", [*((name, "zip") for name in NAMES), ("resnet18", "stream")]
+)
 def test_live(name, form, tmp_path):
     import record_state_dicts as record
     import torch

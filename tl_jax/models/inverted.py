@@ -126,9 +126,9 @@ def inverted(
 ) -> Model:
     """A stem of stride 2, blocks that widen, filter each channel and narrow, a neck.
 
-    A block of stride 1 that keeps its width is added to its input (the first one only
-    with `add_first`: transformers counts it to the stem); `path_rate` drops
-    that branch for whole examples, more often further up (Huang et al., 2016).
+    A block of stride 1 that keeps its width is added to its input, the first of all
+    only with `add_first` (transformers counts it to the stem); `path_rate` drops that
+    branch for whole examples, more often further up (Huang et al., 2016).
     `padding`: "same" (TensorFlow's) or "half" of the kernel on each side. Sites:
     `embed/{conv,norm}`, `blocks/<i>/{expand,norm_expand,depthwise,norm_depthwise,
     project,norm_project}`, `neck/{conv,norm}`.
