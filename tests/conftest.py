@@ -54,3 +54,12 @@ def minilm() -> Pretrained:
         return pretrained.load("minilm")
     except OSError as error:
         pytest.skip(f"MiniLM is not to be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def lite0() -> Pretrained:
+    """The real EfficientNet-lite0; skips where it is neither cached nor to be had."""
+    try:
+        return pretrained.load("efficientnet-lite0")
+    except OSError as error:
+        pytest.skip(f"EfficientNet-lite0 is not to be had: {error}")

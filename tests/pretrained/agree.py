@@ -32,6 +32,19 @@ def run(found, image, **options):
     return jax.jit(apply)(found.params, found.stats, image)
 
 
+def photographs(preprocess) -> np.ndarray:
+    """scikit-learn's two sample photographs, through a pipeline. [2 H W 3]."""
+    from sklearn.datasets import load_sample_images
+
+    fitted = [preprocess.fit(image) for image in load_sample_images().images]
+    return np.asarray(preprocess({"image": np.stack(fitted)})["image"])
+
+
+def best(logits, count: int = 5) -> list:
+    """The classes of the largest logits, in their order. [B C] -> [B 5]."""
+    return np.argsort(-np.asarray(logits), 1)[:, :count].tolist()
+
+
 def agrees(outputs, expected: dict, places: dict[int, int]) -> float:
     """The largest distance; `places` maps their number of a hidden state to ours."""
     far = [

@@ -345,8 +345,10 @@ def test_paths_that_do_not_exist_never_ask_a_hub(spec):
 
 
 def test_a_file_is_no_folder(golden):
-    with pytest.raises(pretrained.NotFound, match="give its folder"):
+    with pytest.raises(ValueError, match="give architecture=.*or give its folder"):
         pretrained.load(golden / "bert/bert_model/model.safetensors")
+    with pytest.raises(pretrained.NotFound, match=r"no file of weights \(.*its folder"):
+        pretrained.load(golden / "bert/bert_model/config.json")
 
 
 def test_hub_that_does_not_answer(monkeypatch):

@@ -113,6 +113,7 @@ def inverted(
     stem: int,
     last: int,
     padding: str = "same",
+    add_first: bool = True,
     channels: int = 3,
     classes: int | None = None,
     rate: float = 0.0,
@@ -125,8 +126,9 @@ def inverted(
 ) -> Model:
     """A stem of stride 2, blocks that widen, filter each channel and narrow, a neck.
 
-    A block of stride 1 that keeps its width is added to its input; `path_rate` drops
-    that branch for whole examples, more often further up (Huang et al., 2016).
+    A block of stride 1 that keeps its width is added to its input, the first of all
+    only with `add_first` (transformers counts it to the stem); `path_rate` drops that
+    branch for whole examples, more often further up (Huang et al., 2016).
     `padding`: "same" (TensorFlow's) or "half" of the kernel on each side. Sites:
     `embed/{conv,norm}`, `blocks/<i>/{expand,norm_expand,depthwise,norm_depthwise,
     project,norm_project}`, `neck/{conv,norm}`.
@@ -165,7 +167,8 @@ def inverted(
         names = ("depthwise", "norm_depthwise")
         y = walk.unit(site, at, names, y, jax.nn.relu6, **args)
         y = walk.unit(site, at, ("project", "norm_project"), y, padding=0)
-        if stage.stride > 1 or d_in != stage.width:
+        alone = name == "0" and not add_first
+        if alone or stage.stride > 1 or d_in != stage.width:
             return y
         return x + drop_path(y, path_rate * int(name) / len(shapes), key)
 

@@ -164,6 +164,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
         stem=grown(32),
         last=1280 if fine else grown(1280),
         padding="same" if flag(config, "tf_padding") else "half",
+        add_first=False,
         channels=whole({"num_channels": 3} | config, "num_channels"),
         epsilon=number(config, ["layer_norm_eps"], 1e-3),
     )

@@ -29,6 +29,7 @@ from tl_jax.pretrained.names import (
 )
 from tl_jax.pretrained.preprocess import FILE, save_preprocess
 from tl_jax.pretrained.tokenizer import FILES
+from tl_jax.pretrained.vision import counters
 from tl_jax.types import Params, Pretrained
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -215,7 +216,8 @@ def _arrays(
     if widened:
         floats = [n for n in copies if copies[n].dtype.kind != "i"]
         copies |= {n: copies[n].astype(np.float32) for n in floats}
-    return arrays | copies, widened
+    new = counters(recipe.layout, recipe.bare) if original.fitted is None else {}
+    return new | arrays | copies, widened
 
 
 def _leaf_arrays(

@@ -19,7 +19,7 @@ from tl_jax.pretrained.vision import HEAD, conv_layout, pipeline, unit
 
 PARALLEL = "module"
 """What a model trained on many devices has before its names."""
-COUNTER = "counts the batches of a norm, under a name of torchvision's"
+COUNTER = "counts the batches of a norm, by torchvision's name"
 
 
 class Plain(NamedTuple):

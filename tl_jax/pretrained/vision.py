@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
+import numpy as np
+
 from tl_jax.nn.conv import Form
 from tl_jax.pretrained.family import (
     COUNTER,
@@ -12,7 +14,7 @@ from tl_jax.pretrained.family import (
     refuse,
 )
 from tl_jax.pretrained.files import did_you_mean
-from tl_jax.pretrained.names import Layout, Row, expand
+from tl_jax.pretrained.names import Layout, Row, expand, full
 from tl_jax.pretrained.preprocess import Preprocess
 
 HEAD = "ForImageClassification"
@@ -97,3 +99,10 @@ def conv_layout(
     if head == "drop":
         omit[rf"{module}\..*"] = DROPPED
     return Layout(expand(rows), prefix, frozenset({module}), omit=omit)
+
+
+def counters(layout: Layout, bare: bool) -> dict[str, np.ndarray]:
+    """Zeros for the counters of batches, which transformers misses in a file."""
+    means = [n.theirs for n in layout.names if n.theirs.endswith(".running_mean")]
+    names = [name.replace("running_mean", "num_batches_tracked") for name in means]
+    return {full(name, layout, bare): np.zeros((), np.int64) for name in names}
