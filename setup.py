@@ -21,6 +21,7 @@ REQUIRED = [
     "numpy>=2.1",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8",
+    "psutil>=7.0",
     "rich>=13.9",
     "safetensors>=0.5",
     "scikit-learn>=1.6",
@@ -32,7 +33,7 @@ EXTRAS = {
     "tfds": ["tensorflow-datasets>=4.9.10"],
     "tensorboard": ["tensorboardX>=2.6.2"],
     "torch": ["torch>=2.13,<2.14"],
-    "parity": ["torch>=2.13,<2.14", "transformers>=5.23"],
+    "parity": ["torch>=2.13,<2.14", "transformers>=5.23", "peft>=0.21"],
 }
 EXTRAS["test"] += EXTRAS["tfds"] + EXTRAS["tensorboard"]
 

@@ -170,8 +170,9 @@ def test_the_repository_map_and_the_methods_name_what_exists():
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
     commands = re.findall(r"python -m (experiments\.\w+)", README)
-    files = {ROOT / (name.replace(".", "/") + ".py") for name in commands}
-    assert [file for file in files if not file.is_file()] == []
+    found = [ROOT / name.replace(".", "/") for name in commands]
+    runs = {p: [p.with_suffix(".py"), p / "__main__.py"] for p in found}
+    assert [p for p, files in runs.items() if not any(f.is_file() for f in files)] == []
 
 
 def test_constraints_pin_what_setup_asks_for():

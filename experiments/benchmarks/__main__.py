@@ -15,7 +15,7 @@ Exit codes: 0 done, 1 a side failed (the table says how), 2 a bad flag or row.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +79,26 @@ def run(rows: Sequence[Row], settings: Settings, out: Path) -> list[dict[str, An
     results = read(out)
     for row in rows:
         results[row.name] = measure(row, settings, out / "logs")
+        results = {name: results[name] for name in ordered(results)}
         write(results, out)
     return [results[row.name] for row in rows]
 
 
+def ordered(names: Iterable[str]) -> list[str]:
+    """Known rows in the table's order, then others."""
+    known = list(ROWS)
+    return sorted(names, key=lambda n: known.index(n) if n in ROWS else len(known))
+
+
 def read(out: Path) -> dict[str, dict[str, Any]]:
-    """Rows of an earlier run, by name."""
+    """Rows of an earlier run, by name; raises ValueError for a damaged file."""
     file = out / "results.json"
     if not file.is_file():
         return {}
-    return {row["name"]: row for row in json.loads(file.read_text())["rows"]}
+    try:
+        return {row["name"]: row for row in json.loads(file.read_text())["rows"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is damaged ({error!r}); move it away") from None
 
 
 def write(results: dict[str, dict[str, Any]], out: Path) -> None:
@@ -109,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         rows = chosen(given.rows)
+        read(given.out)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

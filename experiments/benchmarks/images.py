@@ -1,5 +1,6 @@
 """What the rows of images share: a batch, a full or a probing step, features."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -62,15 +63,13 @@ def their_step(
     module = torch.nn.Sequential(body, head).to(memory_format=torch.channels_last)
     image = tensor(batch, size)
     module.train()
-    if not probe:
-        logits = lambda: module(image)  # noqa: E731
-    else:
+    if probe:
         body.eval().requires_grad_(False)
 
-        def logits() -> Any:
-            with torch.no_grad():
-                found = body(image)
-            return head(found)
+    def logits() -> Any:
+        with torch.no_grad() if probe else nullcontext():
+            found = body(image)
+        return head(found)
 
     return in_torch.training(module, logits, labels(batch), rate=RATE, **how)
 

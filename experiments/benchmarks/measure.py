@@ -131,7 +131,8 @@ def _start(wanted, lines, place, opened, row, say) -> tuple[dict[str, Worker], d
             _fail(lines[side.name], error, worker, say)
             continue
         workers[side.name] = worker
-        repeats[side.name] = math.ceil(place.settings.least / max(taken, 1e-6))
+        count = math.ceil(place.settings.least / max(taken, 1e-6))
+        repeats[side.name] = max(count, 1)
     return workers, repeats
 
 

@@ -7,7 +7,10 @@ import numpy as np
 from experiments.benchmarks.kinds import Ready, Row, Side
 
 ROWS_OF_DATA, WIDTH, CLASSES, STRENGTH = 4000, 384, 20, 1e-3
-TOLERANCE = 1e-4
+TOLERANCES = {"ours": 1e-5, "sklearn": 1e-6}
+"""Of the gradient: its norm for us, its largest entry for scikit-learn. Both then end
+1e-8 above the least objective, 0.0832052; at 1e-4 ours would be 4e-6 above it and
+scikit-learn's 4e-4."""
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +37,7 @@ def _standardised(features: np.ndarray) -> np.ndarray:
     return (features - features.mean(0)) / features.std(0)
 
 
-def with_us(tolerance: float = TOLERANCE) -> Ready:
+def with_us(tolerance: float = TOLERANCES["ours"]) -> Ready:
     """`estimators.fit`, standardising included."""
     import jax
 
@@ -51,12 +54,13 @@ def with_us(tolerance: float = TOLERANCE) -> Ready:
         mean, deviation = features.mean(0), features.std(0)
         kernel = np.asarray(kept["probe"].kernel)
         bias = np.asarray(kept["probe"].bias) + mean @ kernel
-        return {"objective": objective(kernel * deviation[:, None], bias)}
+        found = objective(kernel * deviation[:, None], bias)
+        return {"objective": f"{found:.9f}"}
 
     return Ready(call, compiles=True, facts=facts)
 
 
-def with_sklearn(tolerance: float = TOLERANCE) -> Ready:
+def with_sklearn(tolerance: float = TOLERANCES["sklearn"]) -> Ready:
     """StandardScaler and LogisticRegression with the C of the same objective."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -74,7 +78,7 @@ def with_sklearn(tolerance: float = TOLERANCE) -> Ready:
     def facts() -> dict[str, Any]:
         model = kept["model"]
         found = objective(model.coef_.T, model.intercept_)
-        return {"objective": found, "iterations": int(model.n_iter_[0])}
+        return {"objective": f"{found:.9f}", "iterations": int(model.n_iter_[0])}
 
     return Ready(call, facts=facts)
 
