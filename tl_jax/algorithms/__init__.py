@@ -1,5 +1,6 @@
 """Algorithms: a state, stages that change it, and a way to predict."""
 
+from tl_jax.algorithms.augmented import augmented, augmented_steps
 from tl_jax.algorithms.core import (
     Group,
     algorithm,
@@ -16,6 +17,8 @@ __all__ = [
     "Group",
     "accumulated",
     "algorithm",
+    "augmented",
+    "augmented_steps",
     "clipped",
     "current",
     "descend",
