@@ -23,7 +23,7 @@ from experiments.progress import Progress
 from experiments.records import seconds_until
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
-from tl_jax.algorithms import augmented, current, replan, supervised
+from tl_jax.algorithms import augmented_steps, current, replan, supervised
 from tl_jax.transfer import describe, totals, unstack_layers
 from tl_jax.tree import diff
 from tl_jax.types import Frozen, Key, Player, State
@@ -124,7 +124,7 @@ def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part
             average=strategy.average,
         )
         if job.problem.augment is not None:
-            algorithm = augmented(algorithm, job.problem.augment)
+            algorithm = augmented_steps(algorithm, job.problem.augment)
         layout = job.problem.layout
         programs = training(algorithm, layout), predicting(algorithm, layout)
         job.parts[number, first] = Part(algorithm, *programs)

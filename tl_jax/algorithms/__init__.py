@@ -1,6 +1,6 @@
 """Algorithms: a state, stages that change it, and a way to predict."""
 
-from tl_jax.algorithms.augmented import augmented
+from tl_jax.algorithms.augmented import augmented, augmented_steps
 from tl_jax.algorithms.core import (
     Group,
     algorithm,
@@ -18,6 +18,7 @@ __all__ = [
     "accumulated",
     "algorithm",
     "augmented",
+    "augmented_steps",
     "clipped",
     "current",
     "descend",

@@ -1,20 +1,44 @@
-"""Augmentation inside a step, on the device."""
+"""Training on augmented streams; evaluation sees them as they come."""
 
-from tl_jax.tree import stable_key
-from tl_jax.types import Algorithm, Augment, Batch, Frozen, Key, State
+from tl_jax.tree import no_match, stable_key
+from tl_jax.types import Algorithm, Augment, Batch, Frozen, Key, Objective, State
 
 
 def augmented(
+    objective: Objective, augment: Augment, stream: str = "train"
+) -> Objective:
+    """An objective of an augmented stream.
+
+    Under microbatches each is augmented, and mixed, by itself. The objective's own
+    draws stay what they were: the augmentation has a key of its own. Raises `NoMatch`
+    for a batch without the stream.
+    """
+
+    def changed(params_of, memory, batch: Batch, key: Key):
+        return objective(params_of, memory, _augment(augment, stream, batch, key), key)
+
+    return changed
+
+
+def augmented_steps(
     algorithm: Algorithm, augment: Augment, stream: str = "train"
 ) -> Algorithm:
-    """The algorithm with one stream of every batch changed by `augment(key, stream)`.
+    """An algorithm whose steps see an augmented stream, `predict` the plain one.
 
-    The draws depend on the step's key and the place in the batch, so that a run that
-    is resumed or spread over devices sees the same pictures. `predict` sees its own.
+    The batch is augmented once a step, whole: microbatches, line searches and all
+    stages share one result. Keys and errors as in `augmented`.
     """
 
     def step(state: State, frozen: Frozen, batch: Batch, key: Key):
-        changed = augment(stable_key(key, "augment"), batch[stream])
-        return algorithm.step(state, frozen, {**batch, stream: changed}, key)
+        batch = _augment(augment, stream, batch, key)
+        return algorithm.step(state, frozen, batch, key)
 
     return algorithm._replace(step=step)
+
+
+def _augment(augment: Augment, name: str, batch: Batch, key: Key) -> Batch:
+    """The batch with one stream augmented, by a key that nothing else has."""
+    if name not in batch:
+        raise no_match("stream", name, batch)
+    own = stable_key(key, "augment", name)
+    return {**batch, name: augment(own, batch[name])}

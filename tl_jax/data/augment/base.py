@@ -59,6 +59,11 @@ def compose(*augments: Augment) -> Augment:
     return apply
 
 
+def whole(draw: Array, count: int | Array) -> Array:
+    """Uniform draws in [0, 1) -> whole numbers in 0..count - 1, int32."""
+    return jnp.floor(draw * count).astype(jnp.int32)
+
+
 def check_share(name: str, value: float) -> None:
     """Raise ValueError for a `value` outside 0..1."""
     if not 0 <= value <= 1:

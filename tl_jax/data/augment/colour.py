@@ -28,8 +28,8 @@ def grey(image: Array) -> Array:
         raise ValueError(f"image has {channels} channels, expected 1 or 3")
     if channels == 1:
         return image
-    total = (image * jnp.asarray(LUMA, jnp.float32)).sum(-1, keepdims=True)
-    return jnp.floor((total + 32768) / 65536)
+    total = sum(weight * image[..., i] for i, weight in enumerate(LUMA))
+    return jnp.floor((total + 32768) / 65536)[..., None]
 
 
 def adjust_brightness(image: Array, factor: Number) -> Array:

@@ -7,7 +7,7 @@ padding stays as it is, weights stay with their rows.
 import jax
 import jax.numpy as jnp
 
-from tl_jax.data.augment.base import check_size, pictures, with_pictures
+from tl_jax.data.augment.base import check_size, pictures, whole, with_pictures
 from tl_jax.types import Array, Augment, Key, Stream
 
 
@@ -100,7 +100,7 @@ def cut_box(key: Key, share: float | Array, size: tuple[int, int]) -> Array:
     """
     limits = jnp.asarray(size)
     sides = jnp.floor(limits * jnp.sqrt(1 - share)).astype(jnp.int32)
-    middle = jax.random.randint(key, (2,), 0, limits)
+    middle = whole(jax.random.uniform(key, (2,)), limits)
     (top, left), (bottom, right) = (
         jnp.clip(middle + sign * (sides // 2), 0, limits) for sign in (-1, 1)
     )

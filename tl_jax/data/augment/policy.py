@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from tl_jax.data.augment import colour, geometry
-from tl_jax.data.augment.base import check_size, per_image
+from tl_jax.data.augment.base import check_size, per_image, whole
 from tl_jax.types import Array, Augment, Key
 
 OPERATIONS = (
@@ -43,11 +43,10 @@ def rand_augment(
     share = magnitude / (bins - 1)
 
     def change(key: Key, image: Array) -> Array:
-        for own in jax.random.split(key, layers):
-            kinds, signs = jax.random.split(own)
-            kind = jax.random.randint(kinds, (), 0, len(OPERATIONS))
-            sign = jax.random.rademacher(signs, (), jnp.float32)
-            image = operate(image, kind, sign, share, method, fill)
+        kinds, signs = jax.random.uniform(key, (2, layers))
+        kinds, signs = whole(kinds, len(OPERATIONS)), jnp.where(signs < 0.5, -1.0, 1.0)
+        for i in range(layers):
+            image = operate(image, kinds[i], signs[i], share, method, fill)
         return image
 
     return per_image(change)

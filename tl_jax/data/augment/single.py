@@ -4,7 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from tl_jax.data.augment import colour, geometry
-from tl_jax.data.augment.base import check_range, check_share, check_size, per_image
+from tl_jax.data.augment.base import (
+    check_range,
+    check_share,
+    check_size,
+    per_image,
+    whole,
+)
 from tl_jax.types import Array, Augment, Key
 
 TRIES = 10
@@ -24,20 +30,20 @@ def random_box(
     allows. -> (left, top, right, bottom) [4] float32.
     """
     height, width = size
-    areas, ratios, rows, columns = jax.random.split(key, 4)
-    low, high = jnp.log(jnp.asarray(ratio))
-    area = height * width * jax.random.uniform(areas, (TRIES,), float, *scale)
-    shape = jnp.exp(jax.random.uniform(ratios, (TRIES,), float, low, high))
+    areas, ratios, rows, columns = jax.random.uniform(key, (4, TRIES))
+    (least, most), (low, high) = scale, jnp.log(jnp.asarray(ratio))
+    area = height * width * (least + (most - least) * areas)
+    shape = jnp.exp(low + (high - low) * ratios)
     tall = jnp.round(jnp.sqrt(area / shape)).astype(jnp.int32)
     broad = jnp.round(jnp.sqrt(area * shape)).astype(jnp.int32)
     fits = (tall > 0) & (tall <= height) & (broad > 0) & (broad <= width)
     first, found = jnp.argmax(fits), fits.any()
+    top = whole(rows, height - tall + 1)[first]
+    left = whole(columns, width - broad + 1)[first]
     most_tall = min(height, max(round(width / ratio[0]), 1))
     most_broad = min(width, max(round(height * ratio[1]), 1))
     tall = jnp.where(found, tall[first], most_tall)
     broad = jnp.where(found, broad[first], most_broad)
-    top = jax.random.randint(rows, (), 0, jnp.maximum(height - tall + 1, 1))
-    left = jax.random.randint(columns, (), 0, jnp.maximum(width - broad + 1, 1))
     top = jnp.where(found, top, (height - tall) // 2)
     left = jnp.where(found, left, (width - broad) // 2)
     return jnp.stack([left, top, left + broad, top + tall]).astype(jnp.float32)
@@ -82,7 +88,7 @@ def random_crop(padding: int = 4, fill: float = 0.0) -> Augment:
     check_size("padding", padding)
 
     def change(key: Key, image: Array) -> Array:
-        top, left = jax.random.randint(key, (2,), 0, 2 * padding + 1)
+        top, left = whole(jax.random.uniform(key, (2,)), 2 * padding + 1)
         return geometry.crop_at(image, top, left, padding, fill)
 
     return per_image(change)
@@ -96,8 +102,8 @@ def cutout(size: int, fill: float = 127.5) -> Augment:
     check_size("size", size, 1)
 
     def change(key: Key, image: Array) -> Array:
-        limits = jnp.asarray(image.shape[:2])
-        row, column = jax.random.randint(key, (2,), 0, limits)
+        draws = jax.random.uniform(key, (2,))
+        row, column = whole(draws, jnp.asarray(image.shape[:2]))
         return geometry.cutout_at(image, row, column, size, fill)
 
     return per_image(change)
@@ -131,9 +137,8 @@ def colour_jitter(
     low, high = (jnp.asarray([step[i] for step in steps]) for i in (1, 2))
 
     def change(key: Key, image: Array) -> Array:
-        orders, draws = jax.random.split(key)
-        order = jax.random.permutation(orders, len(steps))
-        factor = jax.random.uniform(draws, (len(steps),), float, low, high)
+        orders, factors = jax.random.uniform(key, (2, len(steps)))
+        order, factor = jnp.argsort(orders), low + (high - low) * factors
         for i in range(len(steps)):
             image = jax.lax.switch(order[i], changes, image, factor[order[i]])
         return image
