@@ -13,6 +13,7 @@ ORDER = (
     "types",
     "tree",
     "archives",
+    "registries",
     "assets",
     "losses",
     "nn",
@@ -34,6 +35,7 @@ ONLY = {
     "pretrained": {"interop"},
     "assets": {"pretrained", "data"},
     "archives": {"assets"},
+    "registries": {"assets"},
 }
 """Part -> who alone may import it: algorithms receive models in players, transforms
 know sites, and no one else knows a model's name."""
