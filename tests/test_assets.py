@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tl_jax import assets
+from tl_jax import assets, registries
 from tl_jax.archives import Damaged, unpack
 from tl_jax.assets import Asset, Unavailable
 
@@ -203,27 +203,27 @@ def test_deb_unpacks_its_files_alone(tmp_path):
 
 def test_each_kind_has_its_client_and_pins_the_version(wheel, tmp_path):
     asset = asset_of(wheel)
-    line = assets.command(asset, tmp_path / "to", tmp_path)
+    line = registries.command(asset, tmp_path / "to", tmp_path)
     assert "--require-hashes" in line
     assert "--no-deps" in line
     assert "--only-binary" in line
     text = (tmp_path / "requirements.txt").read_text()
     assert text == f"tiny==1.0 --hash=sha256:{asset.sha256}\n"
     sdist = asset._replace(filename="tiny-1.0.tar.gz")
-    assert "--no-binary" in assets.command(sdist, tmp_path / "to", tmp_path)
-    npm = assets.command(asset._replace(kind="npm"), tmp_path / "to", tmp_path)
+    assert "--no-binary" in registries.command(sdist, tmp_path / "to", tmp_path)
+    npm = registries.command(asset._replace(kind="npm"), tmp_path / "to", tmp_path)
     assert npm[:2] == ["npm", "pack"]
     assert npm[-1] == "tiny@1.0"
     assert "--ignore-scripts" in npm
-    debian = assets.command(asset._replace(kind="debian"), tmp_path, tmp_path)
+    debian = registries.command(asset._replace(kind="debian"), tmp_path, tmp_path)
     assert debian == ["apt-get", "download", "tiny=1.0"]
     with pytest.raises(ValueError, match="pypi, npm, debian"):
-        assets.command(asset._replace(kind="ftp"), tmp_path, tmp_path)
+        registries.command(asset._replace(kind="ftp"), tmp_path, tmp_path)
 
 
 def test_client_failure_is_told_in_its_words(wheel, tmp_path, monkeypatch):
     line = ["python3", "-c", "import sys; sys.exit('no such package')"]
-    monkeypatch.setattr(assets, "command", lambda *_: line)
+    monkeypatch.setattr(registries, "command", lambda *_: line)
     seen = []
     with pytest.raises(Unavailable, match="no such package"):
         assets.fetch(
