@@ -67,7 +67,7 @@ def recipe(
 ) -> Recipe:
     """What config.json describes, with the given options.
 
-    `over` is that of the architecture where its head is kept, else free ("vocabulary"
+    `over` is that of the architecture where its head is kept, else free ("sequence"
     by default). A rate of None is the config's. Raises as `bert.recipe` does.
     """
     refuse(config, SUPPORTED)
@@ -123,7 +123,7 @@ def _over(over: Over | None, named: str, table: tuple[Over, str] | None) -> Over
     if over is not None and over not in get_args(Over):
         raise ValueError(f"over={over!r}; {did_you_mean(over, get_args(Over))}")
     if table is None:
-        return over or "vocabulary"
+        return over or "sequence"
     if over not in (None, table[0]):
         raise ValueError(
             f"over={over!r}, but the head of {named} reads {table[0]!r}; "
