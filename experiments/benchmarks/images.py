@@ -54,15 +54,28 @@ def tensor(batch: int, size: int) -> Any:
     return turned.contiguous(memory_format=torch.channels_last)
 
 
+def scaled(body: Any) -> Any:
+    """A torch body whose kernels keep the signal's size, as ours do (He et al., 2015).
+
+    torch's own start lets features under running statistics vanish.
+    """
+    import torch
+
+    torch.manual_seed(0)
+    for module in body.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return body.to(memory_format=torch.channels_last)
+
+
 def their_step(
     body: Any, head: Any, batch: int, size: int, probe: bool, **how: Any
 ) -> Ready:
     """The same step of a torch body [B ...] -> [B D] and its head."""
     import torch
 
-    module = torch.nn.Sequential(body, head).to(memory_format=torch.channels_last)
+    module = torch.nn.Sequential(scaled(body), head).train()
     image = tensor(batch, size)
-    module.train()
     if probe:
         body.eval().requires_grad_(False)
 
@@ -76,8 +89,5 @@ def their_step(
 
 def their_features(body: Any, batch: int, size: int, **how: Any) -> Ready:
     """The same features of a torch body."""
-    import torch
-
-    body = body.eval().to(memory_format=torch.channels_last)
-    image = tensor(batch, size)
+    body, image = scaled(body).eval(), tensor(batch, size)
     return in_torch.extraction(lambda: body(image), **how)

@@ -1,6 +1,6 @@
 """EfficientNet-lite0 against a torch module from the paper's table."""
 
-from experiments.benchmarks import images, pairs
+from experiments.benchmarks import images, pairs, tried
 from experiments.benchmarks.kinds import Ready, Row
 
 BATCH, SIZE, STEM, LAST = 32, 112, 32, 1280
@@ -104,6 +104,7 @@ def row(name: str, title: str, work: str, features: bool) -> Row:
         peers=pairs.peers("torch", f"{__name__}:with_torch", features=features),
         examples=BATCH,
         product=(BATCH * 28 * 28, 24, 144),
+        tried=tried.CONVOLUTIONS,
     )
 
 

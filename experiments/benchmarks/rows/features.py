@@ -1,6 +1,6 @@
 """Features of texts from MiniLM against transformers."""
 
-from experiments.benchmarks import in_torch, minilm, ours, pairs
+from experiments.benchmarks import in_torch, minilm, ours, pairs, tried
 from experiments.benchmarks.kinds import Ready, Row
 
 NEEDS = ("torch", "transformers")
@@ -34,5 +34,6 @@ ROWS = (
         ),
         examples=minilm.EXAMPLES,
         product=minilm.PRODUCT,
+        tried=tried.TRANSFORMERS,
     ),
 )

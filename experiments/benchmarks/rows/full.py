@@ -1,6 +1,6 @@
 """Full fine-tuning of MiniLM against transformers."""
 
-from experiments.benchmarks import in_torch, minilm, ours, pairs
+from experiments.benchmarks import in_torch, minilm, ours, pairs, tried
 from experiments.benchmarks.kinds import Ready, Row
 
 RATE = 2e-5
@@ -46,5 +46,6 @@ ROWS = (
         ),
         examples=minilm.EXAMPLES,
         product=minilm.PRODUCT,
+        tried=tried.TRANSFORMERS,
     ),
 )

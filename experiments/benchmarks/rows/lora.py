@@ -1,6 +1,6 @@
 """A LoRA step of MiniLM against PEFT."""
 
-from experiments.benchmarks import in_torch, minilm, ours, pairs
+from experiments.benchmarks import in_torch, minilm, ours, pairs, tried
 from experiments.benchmarks.kinds import Ready, Row
 
 RANK, RATE = 8, 1e-3
@@ -51,5 +51,6 @@ ROWS = (
         peers=pairs.peers("PEFT", f"{__name__}:with_peft", NEEDS, pairs.BOTH),
         examples=minilm.EXAMPLES,
         product=minilm.PRODUCT,
+        tried=(*tried.TRANSFORMERS, *tried.LORA),
     ),
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks import tried
 from experiments.benchmarks.kinds import Ready, Row, Side
 
 BATCH, BATCHES, COUNT = 64, 100, 10_000
@@ -105,6 +106,7 @@ def row(kind: str, work: str, *more: Side) -> Row:
         ours=(ours,),
         peers=(*peers, *more),
         examples=BATCH * BATCHES,
+        tried=tried.PIPELINE,
     )
 
 

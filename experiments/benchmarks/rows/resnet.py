@@ -1,6 +1,6 @@
 """ResNet-18 on small images against a torch module of torchvision's layout."""
 
-from experiments.benchmarks import images, pairs
+from experiments.benchmarks import images, pairs, tried
 from experiments.benchmarks.kinds import Ready, Row
 
 BATCH, SIZE = 64, 32
@@ -65,6 +65,7 @@ def row(name: str, title: str, work: str, probe: bool) -> Row:
         peers=pairs.peers("torch", f"{__name__}:with_torch", probe=probe),
         examples=BATCH,
         product=(BATCH * 16 * 16, 9 * 128, 128),
+        tried=tried.CONVOLUTIONS,
     )
 
 

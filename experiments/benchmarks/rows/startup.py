@@ -11,6 +11,7 @@ import tempfile
 import time
 from typing import Any
 
+from experiments.benchmarks import tried
 from experiments.benchmarks.kinds import Ready, Row, Side
 from experiments.benchmarks.rows import lora
 
@@ -92,6 +93,7 @@ ROWS = (
                 for warm in (True, False)
             ),
         ),
+        tried=tried.STARTUP,
     ),
 )
 

@@ -1,6 +1,6 @@
 """A small vision transformer on small images against transformers."""
 
-from experiments.benchmarks import images, pairs
+from experiments.benchmarks import images, pairs, tried
 from experiments.benchmarks.kinds import Ready, Row
 
 BATCH, SIZE, PATCH, WIDTH = 64, 32, 4, 192
@@ -68,6 +68,7 @@ def row(name: str, title: str, work: str, probe: bool) -> Row:
         ),
         examples=BATCH,
         product=(BATCH * TOKENS, WIDTH, 4 * WIDTH),
+        tried=tried.TRANSFORMERS,
     )
 
 
