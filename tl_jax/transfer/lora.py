@@ -26,7 +26,7 @@ class LoRA:
     def __call__(self, site: Params, value: Array, *, x: Any, key: Key | None) -> Array:
         """Add the low-rank product; dropout acts on this branch alone."""
         low = product(dropout(x, self.rate, key), self.a).astype(x.dtype)
-        return value + self.scale * product(low, self.b)
+        return value + product(low, self.scale * self.b)
 
     def fold(self, site: Params) -> Params:
         """The site with W + scale a b for a kernel."""
