@@ -145,7 +145,7 @@ def test_of_many_damaged_files_the_first_are_named(tmp_path):
     assert "5.png" not in str(raised.value)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
 def test_any_damage_is_told_as_one_error(kind, tmp_path):
     rng, made = np.random.default_rng(0), io.BytesIO()
     exif = Image.Exif()
@@ -222,12 +222,8 @@ def test_pictures_in_memory_of_unequal_shapes():
     column = held(values, "#010203")
     assert column.rows == 6
     found = [np.asarray(column.at(row)) for row in range(6)]
-    assert [x.shape[:2] for x in found] == [
-        (9, 7),
-        (5, 6),
-        *[(3, 4)] * 2,
-        *[(5, 6), (9, 7)],
-    ]
+    sizes = [(9, 7), (5, 6), (3, 4), (3, 4), (5, 6), (9, 7)]
+    assert [x.shape[:2] for x in found] == sizes
     assert all(x.shape[2] == 3 for x in found)
     for row in (1, 4):
         assert (found[row] == (1, 2, 3)).all()

@@ -39,7 +39,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     expected = math.prod(shape) * dtype.itemsize
     if len(data) - start != expected:
         raise ValueError(
-            f"{path}: {len(data) - start} bytes for shape {list(shape)} of {dtype.name}, "
+            f"{path}: {len(data) - start} bytes for {dtype.name} {list(shape)}, "
             f"expected {expected}"
         )
     found = np.frombuffer(data, dtype, offset=start).reshape(shape)

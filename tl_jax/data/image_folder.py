@@ -78,9 +78,7 @@ def _notes(found: _Listed, broken: list[tuple[Path, str]]) -> list[str]:
     if found.others:
         notes.append(f"{found.others} files are no pictures and left out")
     if found.loose:
-        notes.append(
-            f"{found.loose} pictures lie in no class's folder and are left out"
-        )
+        notes.append(f"{found.loose} pictures are in no class's folder and left out")
     return notes
 
 
