@@ -12,6 +12,7 @@ from tl_jax.data.pictures import (
     colour,
     find_files,
     held,
+    named,
     pictures,
     read_picture,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "held",
     "load",
     "loader",
+    "named",
     "ordered",
     "pictures",
     "prefetch",
