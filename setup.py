@@ -21,6 +21,7 @@ REQUIRED = [
     "numpy>=2.1",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8",
+    "Pillow>=12",
     "psutil>=7.0",
     "rich>=13.9",
     "safetensors>=0.5",

@@ -25,7 +25,8 @@ def rows(problem: Problem, logits: np.ndarray) -> list[Row]:
         "span": _spans,
     }
     found = made[problem.task.name](problem, np.asarray(logits, np.float64))
-    names = problem.examples.inputs.get("file")
+    inputs = problem.examples.inputs
+    names = inputs.get("file") if "image" in inputs else None
     files = [{}] * len(found) if names is None else [{"file": n} for n in names]
     return [
         {"row": number} | file | row

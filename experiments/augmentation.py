@@ -11,16 +11,24 @@ from tl_jax.tree import no_match
 from tl_jax.types import Augment
 
 
-def make_augment(config: ConfigDict, classes: int) -> Augment | None:
+def make_augment(
+    config: ConfigDict, classes: int, of_pictures: bool = True
+) -> Augment | None:
     """The chain of `config.augment`, tables `{"augment": name, argument: value, ...}`.
 
     Those that mix examples get the number of `classes` where it is not given. None
-    without any. Raises with the place in the config and the nearest name.
+    without any. Raises with the place in the config and the nearest name, and where
+    the model does not read pictures.
     """
     made = [
         _one(f"config.augment[{i}]", table, classes)
         for i, table in enumerate(config.augment)
     ]
+    if made and not of_pictures:
+        raise ValueError(
+            f"config.augment changes pictures, but config.model.spec, "
+            f"{config.model.spec!r}, reads texts"
+        )
     if made and config.task != "classification" and _mixes(config):
         raise ValueError(
             f"config.augment mixes classes, but config.task is {config.task!r}"

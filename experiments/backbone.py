@@ -69,15 +69,21 @@ def pictured(base: Pretrained, size: int) -> Pretrained:
 
 
 def at_size(preprocess: Preprocess, size: int) -> Preprocess:
-    """The pipeline for squares of another size: resize and crop in proportion."""
-    factor = size / preprocess.size[0]
-    resize = preprocess.resize
+    """The pipeline for squares of another size: resize and crop in proportion.
+
+    One that crops nothing resizes to the square, or cuts it from the short edge.
+    """
+    square, resize, crop = (size, size), preprocess.resize, preprocess.crop
+    factors = [size / edge for edge in crop or preprocess.size]
     if isinstance(resize, int):
-        resize = max(round(resize * factor), size)
+        resize, crop = max(round(resize * min(factors)), size), square
+    elif crop is None:
+        resize = square
     elif resize is not None:
-        resize = tuple(max(round(n * factor), size) for n in resize)
-    square = (size, size)
-    crop = None if preprocess.crop is None else square
+        both = zip(resize, factors, strict=True)
+        resize, crop = tuple(max(round(n * f), size) for n, f in both), square
+    else:
+        crop = square
     return replace(preprocess, size=square, resize=resize, crop=crop)
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from experiments.augmentation import make_augment
 from experiments.backbone import options_of, pictured
 from experiments.devices import make_layout
 from experiments.flops import products
@@ -21,7 +22,7 @@ from experiments.programs import training
 from experiments.settings import check, names
 from experiments.strategies import Phase, make_strategy
 from experiments.tasks import make_task
-from tl_jax.algorithms import supervised
+from tl_jax.algorithms import augmented_steps, supervised
 from tl_jax.distribute import Layout, describe_rules
 from tl_jax.pretrained.shapes import abstract
 from tl_jax.transfer import full, new_head, totals
@@ -131,6 +132,7 @@ def _needs(
     classes: int,
 ) -> Needs:
     task = make_task(config.task, tuple(map(str, range(classes))))
+    augment = make_augment(config, classes, base.preprocess is not None)
     player = Player(base.model, plan, phase.tx(0))
     algorithm = supervised(
         {PLAYER: player},
@@ -139,6 +141,8 @@ def _needs(
         accumulate=config.accumulate,
         clip=phase.clip,
     )
+    if augment is not None:
+        algorithm = augmented_steps(algorithm, augment)
 
     def init(params: Any, stats: Any) -> tuple[State, Any]:
         own = player._replace(plan=Plan(params, plan.rates, stats))

@@ -59,7 +59,7 @@ def _texts(examples: data.Examples) -> list[str] | None:
 
 def _hashes(column: Any) -> list[str]:
     """A text a picture, the same for the same one."""
-    if isinstance(column, data.Pictures):
+    if isinstance(column, data.Pictures | data.Held):
         return [f"{digest:x}" for digest in column.digests.tolist()]
     return [hashlib.sha256(row.tobytes()).hexdigest() for row in np.asarray(column)]
 

@@ -82,7 +82,9 @@ def _grid(about: dict[str, Any], classes: list[str]) -> bytes:
             cell.axis("off")
         for i, (cell, picture) in enumerate(zip(cells, pictures, strict=False)):
             grey = picture.shape[-1] == 1
-            cell.imshow(picture[..., 0] if grey else picture, cmap="gray")
+            cell.imshow(
+                picture[..., 0] if grey else picture, cmap="gray", vmin=0, vmax=255
+            )
             said = short(classes[about["guesses"][i]], 17)
             true = short(classes[about["labels"][i]], 17)
             odds = about["probabilities"][i]

@@ -78,6 +78,8 @@ def predict(given: argparse.Namespace) -> tuple[list[dict[str, Any]], Chosen]:
 
     use_cache()
     problem, config = _problem(study.info, given.input)
+    for note in problem.examples.notes:
+        print(f"note: {note}", file=sys.stderr)
     logits = _logits(problem, config, chosen)
     return answers.rows(problem, logits), chosen
 

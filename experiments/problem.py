@@ -89,5 +89,5 @@ def make_problem(config: ConfigDict) -> Problem:
         encoded,
         config,
         layout,
-        make_augment(config, outputs),
+        make_augment(config, outputs, base.preprocess is not None),
     )

@@ -33,12 +33,13 @@ def read_examples(config: ConfigDict) -> data.Examples:
     path = Path(source).expanduser()
     if source.startswith("tfds:"):
         examples = data.from_tfds(source[5:], label=columns_of(config)[1])
+        examples = on_background(examples, config)
     elif path.is_dir():
         examples = _from_folder(path, config)
     elif path.is_file():
         examples = _from_file(path, config)
     elif source in data.catalogue():
-        examples = data.load(source)
+        examples = on_background(data.load(source), config)
     elif path.suffix or source.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{at}: there is no file or folder {source!r}")
     else:
@@ -54,6 +55,15 @@ def read_examples(config: ConfigDict) -> data.Examples:
             f"needs {wanted!r}{hint}"
         )
     return examples
+
+
+def on_background(examples: data.Examples, config: ConfigDict) -> data.Examples:
+    """The examples with their pictures on the config's background."""
+    image = examples.inputs.get("image")
+    if not isinstance(image, data.Pictures | data.Held):
+        return examples
+    image = image._replace(background=data.colour(config.data.background))
+    return examples._replace(inputs=examples.inputs | {"image": image})
 
 
 def _from_folder(path: Path, config: ConfigDict) -> data.Examples:

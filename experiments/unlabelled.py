@@ -47,20 +47,32 @@ def read_texts(path: Path, config: ConfigDict) -> data.Examples:
 def read_pictures(path: Path, config: ConfigDict) -> data.Examples:
     """One picture, or all in a folder and below it, by name.
 
-    Raises FileNotFoundError or ValueError naming what is missing or damaged.
+    Damaged ones are left out, and counted in `notes`, if the study did so. Raises
+    FileNotFoundError or ValueError naming what is missing or damaged.
     """
-    found = [path]
+    endings, own = ", ".join(data.PICTURES), config.data
     if path.is_dir():
-        endings = data.PICTURES
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in endings)
+        root, (found, _) = path, data.find_files(path)
         if not found:
-            raise ValueError(f"{path}: no file in it ends in {', '.join(endings)}")
-    elif not path.is_file():
+            raise ValueError(f"{path}: no file in it ends in {endings}")
+    elif path.is_file():
+        root, found = path.parent, [path]
+        if path.suffix.lower() not in data.PICTURES:
+            raise ValueError(
+                f"{path}: the study is of pictures, and the ending {path.suffix!r} is "
+                f"none of {endings}"
+            )
+    else:
         raise FileNotFoundError(f"there is no file or folder {path}")
-    pictures, _ = data.pictures(found, background=config.data.background)
-    root = path if path.is_dir() else path.parent
-    names = [file.relative_to(root).as_posix() for file in found]
-    return data.from_arrays({"image": pictures, "file": names}, name=path.stem)
+    pictures, broken = data.pictures(found, own.background, own.damaged)
+    if not pictures.rows:
+        raise ValueError(f"{path}: every picture is damaged: {data.named(broken)}")
+    names = [file.relative_to(root).as_posix() for file in pictures.files]
+    notes = []
+    if broken:
+        notes = [f"{len(broken)} pictures are damaged: {data.named(broken)}"]
+    inputs = {"image": pictures, "file": names}
+    return data.from_arrays(inputs, name=path.stem, notes=notes)
 
 
 def _lines(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -1,13 +1,18 @@
 """Sources, splits, tokenising and loading of data, with no branch on the algorithm."""
 
 from tl_jax.data.catalogue import catalogue, load
+from tl_jax.data.fitting import fitted
 from tl_jax.data.idx import from_idx, read_idx
+from tl_jax.data.image_folder import from_image_folder
 from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
 from tl_jax.data.pictures import (
     PICTURES,
+    Held,
     Pictures,
-    fitted,
-    from_image_folder,
+    colour,
+    find_files,
+    held,
+    named,
     pictures,
     read_picture,
 )
@@ -21,6 +26,7 @@ from tl_jax.data.tokenise import Tokens, tokenise, tokenise_spans, tokenise_word
 __all__ = [
     "PICTURES",
     "Examples",
+    "Held",
     "Loader",
     "Pictures",
     "Ragged",
@@ -28,9 +34,11 @@ __all__ = [
     "Tokens",
     "by_text",
     "catalogue",
+    "colour",
     "disjoint",
     "evaluation",
     "few",
+    "find_files",
     "fitted",
     "from_arrays",
     "from_folder",
@@ -41,8 +49,10 @@ __all__ = [
     "from_tagged",
     "from_tfds",
     "groups_of",
+    "held",
     "load",
     "loader",
+    "named",
     "ordered",
     "pictures",
     "prefetch",

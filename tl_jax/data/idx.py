@@ -1,7 +1,9 @@
 """The idx format of MNIST and its kin (LeCun et al., 1998)."""
 
 import gzip
+import math
 import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +27,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     if data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data)
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path}: damaged gzip: {error}") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in CODES:
         raise ValueError(f"{path}: begins with {data[:4].hex()}, no idx file")
@@ -34,10 +36,10 @@ def read_idx(path: str | Path) -> np.ndarray:
         raise ValueError(f"{path}: ends within its head of {rank} dimensions")
     shape = struct.unpack(f">{rank}I", data[4:start])
     dtype = np.dtype(CODES[data[2]])
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = math.prod(shape) * dtype.itemsize
     if len(data) - start != expected:
         raise ValueError(
-            f"{path}: {len(data) - start} bytes for shape {list(shape)} of {dtype}, "
+            f"{path}: {len(data) - start} bytes for {dtype.name} {list(shape)}, "
             f"expected {expected}"
         )
     found = np.frombuffer(data, dtype, offset=start).reshape(shape)
@@ -53,12 +55,17 @@ def from_idx(
 ) -> Examples:
     """Pictures [N H W] and labels [N] of two idx files.
 
-    Raises ValueError for pictures that are no bytes, or another number of labels.
+    Raises ValueError for pictures that are no bytes, labels that are no whole numbers,
+    and another number of labels.
     """
     pixels, ids = read_idx(images), read_idx(labels)
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
         raise ValueError(
             f"{images}: {pixels.dtype} {list(pixels.shape)}, expected uint8 [N H W]"
+        )
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise ValueError(
+            f"{labels}: {ids.dtype} {list(ids.shape)}, expected whole numbers [N]"
         )
     pixels = pixels if pixels.ndim == 4 else pixels[..., None]
     name = Path(images).stem

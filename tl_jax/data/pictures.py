@@ -1,29 +1,20 @@
-"""Pictures on disk: read whole, damaged ones by name, fitted to one size and kept."""
+"""Pictures in files or in memory: read whole, upright, in RGB; damaged ones named."""
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Sequence
+import io
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tl_jax.data.sources import Examples, from_arrays
-
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Endings of files that are taken for pictures."""
-SPLITS = {
-    "train": "train",
-    "val": "validation",
-    "validation": "validation",
-    "test": "test",
-}
-"""Folder -> split, where the folders of classes lie in folders of splits."""
 SHOWN = 5
 """So many damaged files are named in a message."""
-Fit = Callable[[Any], np.ndarray]
-"""A Pillow picture or uint8 [H W C] -> uint8 of the wanted shape."""
+Colour = tuple[int, int, int]
+WHITE = (255, 255, 255)
 
 
 class Pictures(NamedTuple):
@@ -31,8 +22,8 @@ class Pictures(NamedTuple):
 
     files: tuple[Path, ...]
     digests: np.ndarray
-    """[N] uint64, a hash of each file's bytes: equal pictures have equal ones."""
-    background: tuple[int, int, int] = (255, 255, 255)
+    """[N] uint64, a hash of each file's bytes: equal files have equal ones."""
+    background: Colour = WHITE
     """What shows through where a picture is transparent."""
 
     @property
@@ -44,43 +35,102 @@ class Pictures(NamedTuple):
         """A Pillow picture in RGB; raises ValueError for a damaged file."""
         return read_picture(self.files[row], self.background)
 
+    def named(self, row: int) -> str:
+        """What a message calls this picture."""
+        return str(self.files[row])
 
-def colour(name: str | Sequence[int]) -> tuple[int, int, int]:
+
+class Held(NamedTuple):
+    """N pictures in memory, each of its own size."""
+
+    values: tuple[bytes | np.ndarray, ...]
+    """The bytes of a file, or uint8 [H W], [H W 1], [H W 3] or [H W 4]."""
+    digests: np.ndarray
+    """[N] uint64, a hash of each value."""
+    background: Colour = WHITE
+    """What shows through where a picture is transparent."""
+
+    @property
+    def rows(self) -> int:
+        """N, the number of pictures."""
+        return len(self.values)
+
+    def at(self, row: int) -> Any:
+        """A Pillow picture in RGB; raises ValueError for damaged bytes."""
+        return _of_value(self.values[row], self.named(row), self.background)
+
+    def named(self, row: int) -> str:
+        """What a message calls this picture."""
+        return f"row {row}"
+
+
+def colour(name: str | Sequence[int]) -> Colour:
     """(red, green, blue) of a name ("white", "#f0f0f0") or of three numbers."""
     from PIL import ImageColor
 
-    if not isinstance(name, str):
-        found = tuple(int(n) for n in name)
-        if len(found) == 3 and all(0 <= n <= 255 for n in found):
-            return found
-        raise ValueError(f"background {name!r}: expected three numbers in 0..255")
-    try:
-        return ImageColor.getrgb(name)[:3]
-    except ValueError:
+    if isinstance(name, str):
+        try:
+            return ImageColor.getrgb(name)[:3]
+        except ValueError:
+            raise ValueError(
+                f"background {name!r} is no colour; such as white, black, #f0f0f0"
+            ) from None
+    found = tuple(name) if isinstance(name, Sequence) else ()
+    whole = all(isinstance(n, (int, np.integer)) and 0 <= n <= 255 for n in found)
+    if len(found) != 3 or not whole:
         raise ValueError(
-            f"background {name!r} is no colour; such as white, black, #f0f0f0"
-        ) from None
+            f"background {name!r}: expected a name or three whole numbers in 0..255"
+        )
+    return tuple(int(n) for n in found)
 
 
-def read_picture(path: Path, background: tuple[int, int, int]) -> Any:
+def read_picture(path: Path, background: Colour = WHITE) -> Any:
     """One file as a Pillow picture in RGB, upright, on the background.
 
-    Raises ValueError naming a file that is damaged, cut short or no picture.
+    Of a moving picture it is the first frame. Raises ValueError naming a file that is
+    damaged, cut short or no picture.
     """
+    return _on_ground(_decoded(path, str(path)), background)
+
+
+def _of_value(value: bytes | np.ndarray, name: str, background: Colour) -> Any:
+    """A picture in memory in RGB."""
+    from PIL import Image
+
+    if isinstance(value, bytes):
+        return _on_ground(_decoded(io.BytesIO(value), name), background)
+    plain = value[..., 0] if value.ndim == 3 and value.shape[2] == 1 else value
+    return _on_ground(Image.fromarray(plain), background)
+
+
+def _decoded(source: Any, name: str) -> Any:
+    """A whole picture, upright, in the mode that it was kept in."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as opened:
+        with Image.open(source) as opened:
             opened.load()
-            picture = ImageOps.exif_transpose(opened)
+            return ImageOps.exif_transpose(opened)
     except UnidentifiedImageError:
-        raise ValueError(f"{path}: no picture that can be read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: {str(error) or type(error).__name__}") from None
-    if picture.mode.startswith("I") or picture.mode == "F":
-        high = picture.mode.startswith("I;16")
-        return Image.fromarray(_eight_bits(np.asarray(picture), high)).convert("RGB")
-    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "La"):
+        raise ValueError(f"{name}: no picture that can be read") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders meet damage with errors of any kind
+        raise ValueError(f"{name}: {str(error) or type(error).__name__}") from None
+
+
+def _on_ground(picture: Any, background: Colour) -> Any:
+    """RGB, the background where it shows through."""
+    from PIL import Image
+
+    clear = picture.info.get("transparency")
+    if picture.mode[0] in "IF":  # whole numbers of 16 or 32 bits, or floats
+        values = np.asarray(picture)
+        picture = Image.fromarray(_eight_bits(values, picture.mode.startswith("I;16")))
+        if isinstance(clear, int):
+            shown = np.where(values == clear, 0, 255).astype(np.uint8)
+            picture.putalpha(Image.fromarray(shown))
+    if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, (*background, 255))
         picture = Image.alpha_composite(ground, picture)
@@ -113,7 +163,7 @@ def pictures(
             read_picture(file, ground)
         except ValueError as error:
             return 0, str(error)
-        return int.from_bytes(_digest(file.read_bytes())[:8], "little"), ""
+        return digest(file.read_bytes()), ""
 
     with ThreadPoolExecutor() as pool:
         seen = list(pool.map(look, chosen))
@@ -128,6 +178,51 @@ def pictures(
     return Pictures(tuple(f for f, _ in whole), digests, ground), broken
 
 
+def held(
+    values: Sequence[bytes | np.ndarray],
+    background: str | Sequence[int] = "white",
+) -> np.ndarray | Held:
+    """Pictures in memory: an array uint8 [N H W C] where all have one shape.
+
+    Bytes of files are decoded once to see that they are whole. Raises ValueError
+    naming the row of what is damaged or no picture.
+    """
+    ground, shapes, marks = colour(background), set(), []
+    for row, value in enumerate(values):
+        encoded = isinstance(value, bytes)
+        if not encoded and not _is_picture(value):
+            raise ValueError(
+                f"row {row}: {value.dtype} {list(value.shape)}, expected uint8 [H W C] "
+                "with 1, 3 or 4 channels"
+            )
+        picture = _of_value(value, f"row {row}", ground) if encoded else value
+        shapes.add((picture.height, picture.width, 3) if encoded else value.shape)
+        marks.append(digest(value if encoded else _content(value)))
+    found = Held(tuple(values), np.asarray(marks, np.uint64), ground)
+    if len(shapes) > 1:
+        return found
+    arrays = [
+        np.asarray(found.at(row)) if isinstance(value, bytes) else value
+        for row, value in enumerate(values)
+    ]
+    return np.stack([a[..., None] if a.ndim == 2 else a for a in arrays])
+
+
+def _is_picture(value: np.ndarray) -> bool:
+    shown = value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3, 4))
+    return value.dtype == np.uint8 and shown and value.size > 0
+
+
+def _content(value: np.ndarray) -> bytes:
+    """Bytes that differ where the shape does, too."""
+    return repr(value.shape).encode() + value.tobytes()
+
+
+def digest(data: bytes) -> int:
+    """64 bits of a hash."""
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "little")
+
+
 def named(broken: Sequence[tuple[Path, str]]) -> str:
     """The first damaged files with what is wrong, and how many more there are."""
     shown = "; ".join(why for _, why in broken[:SHOWN])
@@ -135,149 +230,13 @@ def named(broken: Sequence[tuple[Path, str]]) -> str:
     return f"{shown}; and {more} more" if more > 0 else shown
 
 
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
-
-
-def from_image_folder(
-    path: str | Path,
-    *,
-    background: str | Sequence[int] = "white",
-    damaged: str = "raise",
-    licence: str = "not stated",
-) -> Examples:
-    """Pictures in one folder a class: `<class>/<anything>.png`.
-
-    With folders `train`, `val` (or `validation`) and `test` around the classes these
-    are the splits. Skipped damaged files and files of other kinds are counted in
-    `notes`. Raises FileNotFoundError or ValueError for what is missing or damaged.
-    """
-    root = Path(path)
-    if not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {root}")
-    tops = _folders(root)
-    parts = {None: root}
-    if tops and all(top.name in SPLITS for top in tops):
-        parts = {SPLITS[top.name]: top for top in tops}
-    classes = sorted({f.name for part in parts.values() for f in _folders(part)})
-    if not classes:
-        raise ValueError(f"{root}: there is no folder of a class in it")
-    files, labels, where, others = [], [], [], 0
-    for part, folder in parts.items():
-        for own in _folders(folder):
-            every = sorted(p for p in own.rglob("*") if p.is_file() and _shown(p))
-            found = [p for p in every if p.suffix.lower() in PICTURES]
-            if not found:
-                endings = ", ".join(PICTURES)
-                raise ValueError(f"{own}: no file of class {own.name!r} is {endings}")
-            others += len(every) - len(found)
-            files += found
-            labels += [classes.index(own.name)] * len(found)
-            where += [part] * len(found)
-    column, broken = pictures(files, background, damaged)
-    bad = {file for file, _ in broken}
-    kept = [i for i, file in enumerate(files) if file not in bad]
-    if not kept:
-        raise ValueError(f"{root}: every picture is damaged: {named(broken)}")
-    notes = []
-    if broken:
-        notes.append(
-            f"{len(broken)} of {len(files)} pictures are damaged and left out: "
-            f"{named(broken)}"
-        )
-    if others:
-        notes.append(f"{others} files are no pictures and left out")
-    ids = np.asarray(labels, np.int32)[kept]
-    splits = {
-        part: np.flatnonzero([where[i] == part for i in kept])
-        for part in parts
-        if part is not None
-    }
-    inputs = {"image": column}
-    return from_arrays(inputs, ids, classes, splits, root.name, licence, notes)
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and _shown(p))
-
-
-def _shown(path: Path) -> bool:
-    return not path.name.startswith(".")
-
-
-def fitted(
-    column: Pictures | np.ndarray,
-    fit: Fit,
-    shape: tuple[int, int, int],
-    *,
-    cache: Path | None = None,
-    token: str = "",
-) -> np.ndarray:
-    """Every picture through `fit`: uint8 [N H W C], kept in `cache` between runs.
-
-    `column` are files or an array uint8 [N H W C], float ones in 0..1. `token` must
-    say all that `fit` does. Raises ValueError for a picture that `fit` gives another
-    shape, by name.
-    """
-    key = hashlib.sha256(repr((tuple(shape), token)).encode())
-    key.update(_content(column))
-    file = None if cache is None else Path(cache) / f"{key.hexdigest()[:32]}.npy"
-    rows = column.rows if isinstance(column, Pictures) else len(column)
-    if file is not None and (found := _kept(file, (rows, *shape))) is not None:
-        return found
-    made = np.zeros((rows, *shape), np.uint8)
-
-    def put(row: int) -> None:
-        at = column.at(row) if isinstance(column, Pictures) else _bytes(column[row])
-        picture = fit(at)
-        if picture.shape != tuple(shape) or picture.dtype != np.uint8:
-            name = column.files[row] if isinstance(column, Pictures) else f"row {row}"
-            raise ValueError(
-                f"{name}: fitted to {picture.dtype} {list(picture.shape)}, expected "
-                f"uint8 {list(shape)}: the pipeline gives pictures no common size"
-            )
-        made[row] = picture
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(put, range(rows)))
-    if file is not None:
-        _keep(file, made)
-    return made
-
-
-def _content(column: Pictures | np.ndarray) -> bytes:
-    if isinstance(column, Pictures):
-        return column.digests.tobytes() + bytes(column.background)
-    return hashlib.sha256(np.ascontiguousarray(column)).digest()
-
-
-def _bytes(row: np.ndarray) -> np.ndarray:
-    """uint8 of a row; numbers in 0..1 become grey levels."""
-    if row.dtype == np.uint8:
-        return row
-    if row.dtype.kind != "f" or row.min() < 0 or row.max() > 1:
-        raise ValueError(
-            f"pictures are {row.dtype} in {row.min()}..{row.max()}, expected uint8, or "
-            "floats in 0..1"
-        )
-    return np.round(row * 255).astype(np.uint8)
-
-
-def _kept(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """What was kept, if it is whole."""
-    try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    return found if found.shape == shape and found.dtype == np.uint8 else None
-
-
-def _keep(file: Path, made: np.ndarray) -> None:
-    """Write beside and rename: a reader sees the whole file or none."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.stem}-{os.getpid()}.npy")
-    try:
-        np.save(beside, made, allow_pickle=False)
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
+def find_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """(pictures, other files) in a folder and below it, by name; no hidden ones."""
+    every = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    found = [path for path in every if path.suffix.lower() in PICTURES]
+    return found, [path for path in every if path.suffix.lower() not in PICTURES]
