@@ -62,7 +62,7 @@ def test_counters_take_the_new_value_and_floats_the_weighted_mean():
         return (train * x).mean(), ({"seen": jnp.int32(7)}, {"mean": x.mean()})
 
     rule = accumulated(2, lambda batch: batch["w"].sum(), plain)
-    batch = {"x": jnp.asarray([1.0, 1, 3, 3]), "w": jnp.asarray([1.0, 0, 3, 0])}
+    batch = {"x": jnp.asarray([1.0, 3, 1, 3]), "w": jnp.asarray([1.0, 3, 0, 0])}
     (value, (memory, metrics)), gradient = rule(f, jnp.float32(2), batch, KEY)
     assert int(memory["seen"]) == 7
     np.testing.assert_allclose([value, gradient, metrics["mean"]], [5.0, 2.5, 2.5])

@@ -120,8 +120,8 @@ def test_rules_nest(model, params, batch):
     rule = clipped(1.0, accumulated(2, lambda b: b["train"]["weight"].sum(), plain))
     stream = {"train": {"weight": jnp.asarray([1.0, 2.0, 3.0, 6.0])}}
     (_, (_, metrics)), grads = rule(f, {"x": jnp.float32(2.0)}, stream, KEY)
-    # Parts [1 2] and [3 6] of weights 3 and 9: gradients 3 and 9, shares 1/4 and 3/4.
-    np.testing.assert_allclose(metrics["gradient_norm"], 7.5)
+    # Parts [1 3] and [2 6] of weights 4 and 8: gradients 4 and 8, shares 1/3 and 2/3.
+    np.testing.assert_allclose(metrics["gradient_norm"], 20 / 3, rtol=1e-6)
     np.testing.assert_allclose(grads["x"], 1.0, rtol=1e-6)
 
 
