@@ -3,16 +3,16 @@
 python -m experiments.main --config configs/finetune_image.py --workdir runs/emoji
 
 The argument names strategies: `linear_probe`, `partial`, `full`, `from_scratch`,
-`last_stage`. The classic example, a ResNet with its last stage tuned at 1e-4 and its head
-at 1e-3:
+`last_stage`. The classic example, a ResNet with its last stage tuned at 1e-4 and its
+head at 1e-3:
 
 python -m experiments.main --config configs/finetune_image.py:last_stage \
     --workdir runs/classic --config.data.source=photos/ --config.data.size=224 \
     --config.model.spec=resnet18.pth --config.model.architecture=resnet18
 
-Expected, with seed 0 and rates that were not tuned, on 385 test emoji: linear probe .751,
-partial freezing .787, full fine-tuning .735, from scratch .234; about four minutes on two
-cores of an AMD EPYC.
+Expected, with seed 0 and rates that were not tuned, on 385 test emoji: linear probe
+.751, partial freezing .787, full fine-tuning .735, from scratch .234; about four
+minutes on two cores of an AMD EPYC.
 """
 
 from ml_collections import ConfigDict

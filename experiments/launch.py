@@ -139,10 +139,12 @@ def dry_plan(problem: Problem, strategy: Strategy) -> str:
         return plan.params
 
     try:
-        jax.eval_shape(build)
+        params = jax.eval_shape(build)
     except (ValueError, TypeError) as error:
         at = f"config.strategies.{strategy.name}.plan"
         raise ValueError(f"{at}: {error}") from error
+    for rule in problem.layout.unused(params):
+        tables.append(f"warning: config.mesh.rules: {rule!r} matches nothing here")
     return "\n".join(tables)
 
 

@@ -198,3 +198,10 @@ def test_products_by_hand():
 
     found = products(jax.make_jaxpr(conv)(image, kernel))
     assert found == 2 * (3 * 3 * 3) * (2 * 8 * 8 * 4)
+
+
+def test_a_rule_that_matches_nothing_is_told(source, tmp_path):
+    rules = "--config.mesh.rules=(('blocks/9/.*',('fsdp',)),('head/bias',('fsdp',)))"
+    (output,) = ended(start(source, tmp_path / "told", rules))
+    assert "'blocks/9/.*' matches nothing" in output
+    assert "'head/bias' matches nothing" not in output
