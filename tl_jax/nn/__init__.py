@@ -3,7 +3,7 @@
 from tl_jax.nn.attention import attention
 from tl_jax.nn.block import block, run_blocks
 from tl_jax.nn.conv import avg_pool, conv, global_pool, init_conv, max_pool
-from tl_jax.nn.dense import dense, dropout, embed, product
+from tl_jax.nn.dense import dense, dropout, embed, product, thin_product
 from tl_jax.nn.init import init_dense, init_norm, normal
 from tl_jax.nn.norms import Fixed, Running, batch_norm, layer_norm, rms_norm
 from tl_jax.nn.patches import expand, patched
@@ -33,5 +33,6 @@ __all__ = [
     "rms_norm",
     "rotary",
     "run_blocks",
+    "thin_product",
     "turns",
 ]

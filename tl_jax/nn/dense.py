@@ -47,6 +47,34 @@ def _half_backward(saved: tuple, cotangent: Array) -> tuple[Array, Array]:
 half_product.defvjp(_half_forward, _half_backward)
 
 
+def thin_product(x: Array, kernel: Array) -> Array:
+    """`product` with a kernel [I O] of which one side is a rank: x [B ... I].
+
+    The kernel's gradient is a small matrix summed over many rows, which XLA's CPU
+    compiler gives to one core as one float32 product: here it is a product an
+    example, then a sum.
+    """
+    if jnp.finfo(x.dtype).bits < 32 or x.ndim < 3:
+        return product(x, kernel)
+    return _thin_product(x, kernel.astype(x.dtype))
+
+
+@jax.custom_jvp
+def _thin_product(x: Array, kernel: Array) -> Array:
+    return _dot(x, kernel)
+
+
+@_thin_product.defjvp
+def _thin_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (x, kernel), (dx, dkernel) = primals, tangents
+    tall = kernel.shape[0] > kernel.shape[1]
+    each = dkernel.T if tall else dkernel  # rows of a rank, which lie in one piece
+    each = jnp.broadcast_to(each, (len(x), *each.shape))
+    rule = "b...i,boi->b...o" if tall else "b...i,bio->b...o"
+    moved = jnp.einsum(rule, x, each)
+    return _thin_product(x, kernel), _thin_product(dx, kernel) + moved
+
+
 def _dot(x: Array, kernel: Array, axis: int = 0) -> Array:
     """x's last axis with one of the kernel's, accumulated in at least float32."""
     wide = jnp.promote_types(x.dtype, jnp.float32)

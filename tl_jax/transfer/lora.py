@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from tl_jax.nn import dropout, product
+from tl_jax.nn import dropout, thin_product
 from tl_jax.transfer.graft import graft
 from tl_jax.tree import node, static
 from tl_jax.types import Array, Key, Params, Transfer
@@ -25,8 +25,8 @@ class LoRA:
 
     def __call__(self, site: Params, value: Array, *, x: Any, key: Key | None) -> Array:
         """Add the low-rank product; dropout acts on this branch alone."""
-        low = product(dropout(x, self.rate, key), self.a).astype(x.dtype)
-        return value + product(low, self.scale * self.b)
+        low = thin_product(dropout(x, self.rate, key), self.a).astype(x.dtype)
+        return value + thin_product(low, self.scale * self.b)
 
     def fold(self, site: Params) -> Params:
         """The site with W + scale a b for a kernel."""
