@@ -157,6 +157,7 @@ def behind(text):
     [
         (of_jax("Gloo all-reduce failed: Connection closed by peer [::1]:1"), True),
         (behind("DEADLINE_EXCEEDED: Barrier timed out. Id: async_write"), True),
+        (ValueError("UNKNOWN: Gloo AllGather failed: Connection closed"), True),
         (of_jax("RESOURCE_EXHAUSTED: out of memory"), False),
         (ValueError("config.name is 'barrier', unavailable"), False),
         (TimeoutError("the download timed out: connection reset"), False),

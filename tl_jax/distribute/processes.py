@@ -24,10 +24,15 @@ GONE = re.compile(
     re.IGNORECASE,
 )
 """How JAX's errors read when a process has gone: of gloo and of its own service."""
+STATUS = re.compile(
+    r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED"
+    r"|FAILED_PRECONDITION): "
+)
+"""How such an error begins where JAX raises it as a ValueError."""
 MEETING = 24 * 3600
 """Seconds that processes wait for each other's downloads and reports. One that has
 gone is noticed by its silence, long before."""
-FAREWELL = 10
+FAREWELL = 5
 """Seconds that a failed process waits for others to fail alike."""
 
 
@@ -140,13 +145,14 @@ def _not_joined(cluster: Cluster, patience: int, error: Exception) -> str:
 def lost(error: BaseException) -> Lost | None:
     """A clear error if this one comes of a collective call to a process that has gone.
 
-    Only JAX's own errors say so; others count where one of them was their cause.
+    Only JAX's own errors say so; others count where one of those was their cause.
     """
     if isinstance(error, Lost) or jax.process_count() == 1:
         return None
     for cause in _causes(error):
         text = " ".join(str(cause).split())
-        if isinstance(cause, jax.errors.JaxRuntimeError) and GONE.search(text):
+        of_jax = isinstance(cause, jax.errors.JaxRuntimeError) or STATUS.match(text)
+        if of_jax and GONE.search(text):
             break
     else:
         return None
