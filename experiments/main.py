@@ -200,11 +200,14 @@ def guarded(argv: Sequence[str], work: Callable[..., None]) -> int:
         else:
             start(config, cluster)
         code = _guarded(config, workdir, work)
-        farewell = {0: None, STOPPED: leave, KILLED: None}.get(code, part)
+        farewell = {0: None, STOPPED: leave}.get(code, part)
     except Lost as error:
         code, farewell = fail(error, FAILED), None
     except ValueError as error:  # of the devices
         code, farewell = fail(error, BAD), None
+    except KeyboardInterrupt:
+        print("stopped at once, without saving", file=sys.stderr)
+        code, farewell = KILLED, None
     return code if cluster is None or not code else end(code, farewell)
 
 
@@ -219,11 +222,13 @@ def dry(config: ConfigDict, workdir: Path, stop: Callable[[], bool]) -> None:
 
 def end(code: int, farewell: Callable[[], None] | None) -> int:
     """End a process of several at once, after a farewell: others won't wait for us."""
-    if farewell is not None:
-        farewell()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        if farewell is not None:
+            farewell()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 @contextmanager
@@ -238,7 +243,7 @@ def told_apart() -> Iterator[None]:
 
 
 def _guarded(config: ConfigDict, workdir: Path, work: Callable[..., None]) -> int:
-    """`work` with every error in the user's terms; raises `Lost` alone."""
+    """`work` with every error in the user's terms; raises `Lost`, KeyboardInterrupt."""
     try:
         from experiments.compiled import use_cache
         from experiments.loop import NotFinite, Stopped
@@ -254,11 +259,8 @@ def _guarded(config: ConfigDict, workdir: Path, work: Callable[..., None]) -> in
             return fail(error, FAILED)
         except (ValueError, OSError, ImportError) as error:
             return fail(error, BAD)
-    except Lost:
+    except (Lost, KeyboardInterrupt):
         raise
-    except KeyboardInterrupt:
-        print("stopped at once, without saving", file=sys.stderr)
-        return KILLED
     except BaseException:  # nobody of several may be left waiting, whatever it was
         traceback.print_exc()
         return FAILED

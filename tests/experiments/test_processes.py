@@ -59,15 +59,25 @@ def test_a_killed_process_ends_the_run_and_a_restart_resumes_it(
     resumed(source, tmp_path, whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_to_the_group_stop_both_after_saving(number, source, whole, tmp_path):
-    both = pair(start, source, tmp_path)
-    until(tmp_path / FIRST / "records.jsonl", '"step": 2', both[0])
-    for process in both:
-        os.killpg(process.pid, number)
+def stopped(both, number, told, workdir):
+    """Signal the groups of some of them; all must end with the code of that."""
+    until(workdir / FIRST / "records.jsonl", '"step": 2', both[0])
+    for i in told:
+        os.killpg(both[i].pid, number)
     for output in ended(*both, code=STOPPED):
         assert "the same command goes on" in output.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_to_groups_stop_both_after_saving(number, source, whole, tmp_path):
+    stopped(pair(start, source, tmp_path), number, (0, 1), tmp_path)
     resumed(source, tmp_path, whole)
+
+
+def test_a_signal_to_one_stops_both_and_none_leaves_before_the_other(source, tmp_path):
+    program = (f"{ROOT}/tests/experiments/lingering.py", "1")
+    both = pair(start, source, tmp_path, program=program)
+    stopped(both, signal.SIGTERM, (1,), tmp_path)
 
 
 @pytest.mark.parametrize("raising", [0, 1])
@@ -83,6 +93,15 @@ def test_a_bug_in_one_process_ends_both_soon(raising, source, tmp_path):
     assert other.returncode == 1, output
     assert AGAIN in output.strip().splitlines()[-1], output
     assert time.monotonic() - began < 90
+
+
+def test_two_processes_try_rates_together(source, tmp_path):
+    program = ("-m", "experiments.tune", "--factors=1")
+    first, second = ended(*pair(start, source, tmp_path, program=program))
+    assert '"rate": 0.01, "trials": ((0.01, ' in first
+    assert "trials" not in second
+    assert (tmp_path / "tune.json").is_file()
+    assert (tmp_path / "two_phases" / "0.01" / "0" / "result.json").is_file()
 
 
 def test_the_same_error_in_both_is_told_by_both(source, tmp_path):
