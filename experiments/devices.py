@@ -6,7 +6,6 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments.supervise import end_with_parent
 from tl_jax import distribute
 from tl_jax.distribute import Layout
 
@@ -16,11 +15,11 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "cluster",
         "",
-        "How processes find each other: slurm, tpu, mpi, kubernetes, auto.",
+        f"How processes find each other: {', '.join(distribute.DETECTED)}.",
         flag_values=values,
     )
     flags.DEFINE_string(
-        "coordinator", "", "host:port of process 0.", flag_values=values
+        "coordinator", "", "host:port of process 0, by hand.", flag_values=values
     )
     flags.DEFINE_integer(
         "processes", 0, "How many processes run this command.", flag_values=values
@@ -46,7 +45,6 @@ def start(config: ConfigDict, cluster: distribute.Cluster | None) -> None:
     if count:
         jax.config.update("jax_num_cpu_devices", count)
     if cluster is not None:
-        end_with_parent()
         distribute.connect(cluster)
 
 

@@ -16,17 +16,15 @@ from experiments.augmentation import make_augment
 from experiments.backbone import options_of, pictured
 from experiments.devices import make_layout
 from experiments.flops import products
-from experiments.job import PLAYER
-from experiments.plans import next_plan
+from experiments.phases import Held, held, idle_rules
 from experiments.programs import training
 from experiments.settings import check, names
 from experiments.strategies import Phase, make_strategy
-from experiments.tasks import make_task
-from tl_jax.algorithms import augmented_steps, supervised
+from experiments.tasks import Task, make_task
 from tl_jax.distribute import Layout, describe_rules
 from tl_jax.pretrained.shapes import abstract
 from tl_jax.transfer import full, new_head, totals
-from tl_jax.types import Plan, Player, Pretrained, State
+from tl_jax.types import Plan, Pretrained
 
 STEPS = 1000
 """Of a schedule, where the config counts epochs of data that are not read here."""
@@ -40,7 +38,6 @@ class Needs(NamedTuple):
     placed: str
     """A table of how the state and what is frozen lie."""
     whole: tuple[str, ...]
-    unused: tuple[str, ...]
     arguments: int
     """Bytes."""
     temporaries: int
@@ -63,93 +60,62 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
     config = config.copy_and_resolve_references()
     config.steps = config.steps or STEPS
     base = abstract(config.model.spec, **options_of(config, layout))
-    batch = abstract_batch(config, base)
+    task = make_task(config.task, tuple(map(str, range(classes))))
+    width = task.outputs(classes)
+    augment = make_augment(config, width, base.preprocess is not None)
+    batch = abstract_batch(config, base, task, classes)
     if base.preprocess is not None:
         base = pictured(base, config.data.size)
+
+    def first() -> Plan:
+        key = jax.random.key(0)
+        both = base.params, base.stats
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), both)
+        return new_head(width, base.model.width)(key, full(*zeros))
+
     found = []
     for name in names(config):
         strategy = make_strategy(name, config)
-        rates, leaves = None, None
-        for phase in strategy.phases:
-            plan = _abstract_plan(config, base, phase, classes, rates, leaves)
-            rates, leaves = plan.rates, (plan.params, plan.stats)
-            needs = _needs(config, layout, base, phase, plan, batch, classes)
-            console.print(report(name, phase, layout, needs), markup=False)
+        phases = held(config, strategy, task, augment, base.model, first)
+        for own in phases:
+            needs = _needs(layout, own, batch)
+            console.print(report(name, own.phase, layout, needs), markup=False)
             found.append(needs)
+        for rule in idle_rules(layout, phases):
+            idle = f"{name}: config.mesh.rules: {rule!r} matches nothing\n"
+            console.print(idle, markup=False)
     return found
 
 
-def abstract_batch(config: ConfigDict, base: Pretrained) -> dict[str, Any]:
+def abstract_batch(
+    config: ConfigDict, base: Pretrained, task: Task, classes: int
+) -> dict[str, Any]:
     """Shapes of one step's batch [1 B ...]: the longest one, of texts or pictures."""
-    rows = (1, config.batch_size)
+    length = config.data.length
 
     def shaped(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((*rows, *shape), dtype)
+        return jax.ShapeDtypeStruct((1, config.batch_size, *shape), dtype)
 
     if base.preprocess is not None:
         side, own = config.data.size, base.preprocess
         size = (side, side) if side else own.size
         inputs = {"image": shaped((*size, own.channels), jnp.uint8)}
     else:
-        long = (config.data.length,)
-        inputs = {"tokens": shaped(long, jnp.int32), "mask": shaped(long, jnp.bool_)}
+        kinds = {"tokens": jnp.int32, "mask": jnp.bool_}
+        if task.name == "span":  # a pair: question and context
+            kinds["types"] = jnp.int32
+        inputs = {name: shaped((length,), kind) for name, kind in kinds.items()}
+    labels = task.labels(classes, length)
     return {
         "inputs": inputs,
-        "labels": shaped((), jnp.int32),
+        "labels": shaped(labels.shape, labels.dtype),
         "weight": shaped((), jnp.float32),
         "index": shaped((), jnp.int32),
     }
 
 
-def _abstract_plan(
-    config: ConfigDict, base: Pretrained, phase: Phase, classes: int, rates, leaves
-) -> Plan:
-    """The plan of a phase: shapes for arrays, real rates."""
-    made: list[Plan] = []
-
-    def build(params: Any, stats: Any) -> Any:
-        key = jax.random.key(0)
-        plan = full(params, stats)
-        if rates is None:
-            plan = new_head(classes, base.model.width)(key, plan)
-        else:
-            plan = plan._replace(rates=rates)
-        made.append(next_plan(config, phase, key, plan))
-        return made[0].params, made[0].stats
-
-    given = (base.params, base.stats) if leaves is None else leaves
-    params, stats = jax.eval_shape(build, *given)
-    return Plan(params, made[0].rates, stats)
-
-
-def _needs(
-    config: ConfigDict,
-    layout: Layout,
-    base: Pretrained,
-    phase: Phase,
-    plan: Plan,
-    batch: dict[str, Any],
-    classes: int,
-) -> Needs:
-    task = make_task(config.task, tuple(map(str, range(classes))))
-    augment = make_augment(config, classes, base.preprocess is not None)
-    player = Player(base.model, plan, phase.tx(0))
-    algorithm = supervised(
-        {PLAYER: player},
-        task.loss,
-        weigh=task.weigh,
-        accumulate=config.accumulate,
-        clip=phase.clip,
-    )
-    if augment is not None:
-        algorithm = augmented_steps(algorithm, augment)
-
-    def init(params: Any, stats: Any) -> tuple[State, Any]:
-        own = player._replace(plan=Plan(params, plan.rates, stats))
-        return algorithm.init(jax.random.key(0), {PLAYER: own})
-
-    state, frozen = jax.eval_shape(init, plan.params, plan.stats)
-    everything = {"state": state, "frozen": frozen}
+def _needs(layout: Layout, own: Held, batch: dict[str, Any]) -> Needs:
+    everything = {"state": own.state, "frozen": own.frozen}
     ruled = layout.ruled(everything)
     placed = layout.abstract(everything)
     rows = layout.rows(1)
@@ -158,23 +124,22 @@ def _needs(
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=layout.everywhere)
-    program = training(algorithm, layout)
+    program = training(own.algorithm, layout)
     args = placed["state"], placed["frozen"], {"train": stream}, key
     work = products(program.trace(*args))
     began = time.perf_counter()
     compiled = program.lower(*args)
     seconds = time.perf_counter() - began
     memory = compiled.memory_analysis()
-    own, made = memory.argument_size_in_bytes, memory.output_size_in_bytes
+    taken, made = memory.argument_size_in_bytes, memory.output_size_in_bytes
     shared, extra = memory.alias_size_in_bytes, memory.temp_size_in_bytes
     return Needs(
-        *totals(plan),
+        *totals(own.plan),
         describe_rules(ruled, everything, layout.axes),
         ruled.whole,
-        layout.unused(everything),
-        own,
+        taken,
         extra,
-        own + made - shared + extra,
+        taken + made - shared + extra,
         (compiled.cost_analysis() or {}).get("flops", float("nan")),
         work,
         seconds,
@@ -201,5 +166,4 @@ def report(name: str, phase: Phase, layout: Layout, needs: Needs) -> str:
     lines += [f"whole: {line}" for line in needs.whole[:6]]
     if len(needs.whole) > 6:
         lines.append(f"whole: and {len(needs.whole) - 6} more")
-    lines += [f"config.mesh.rules: {rule!r} matches nothing" for rule in needs.unused]
     return "\n".join(lines) + "\n"

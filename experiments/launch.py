@@ -17,7 +17,8 @@ from experiments.data import fetched
 from experiments.held_out import split
 from experiments.job import Job, asked
 from experiments.loop import Stopped
-from experiments.plans import first_plan, next_plan
+from experiments.phases import held, idle_rules
+from experiments.plans import first_plan
 from experiments.problem import Problem, make_problem
 from experiments.settings import check, names
 from experiments.strategies import Strategy, make_strategy
@@ -128,22 +129,24 @@ def dry_plan(problem: Problem, strategy: Strategy) -> str:
     Returns what `describe` says of each.
     """
     key = jax.random.key(0)
-    tables = []
-
-    def build() -> Any:
-        plan = first_plan(problem, strategy, key)
-        for phase in strategy.phases:
-            plan = next_plan(problem.config, phase, key, plan)
-            title = f"phase {phase.name}\n" if len(strategy.phases) > 1 else ""
-            tables.append(title + describe(plan))
-        return plan.params
-
     try:
-        params = jax.eval_shape(build)
+        phases = held(
+            problem.config,
+            strategy,
+            problem.task,
+            problem.augment,
+            problem.base.model,
+            lambda: first_plan(problem, strategy, key),
+        )
     except (ValueError, TypeError) as error:
         at = f"config.strategies.{strategy.name}.plan"
         raise ValueError(f"{at}: {error}") from error
-    for rule in problem.layout.unused(params):
+    many = len(phases) > 1
+    tables = [
+        (f"phase {own.phase.name}\n" if many else "") + describe(own.plan)
+        for own in phases
+    ]
+    for rule in idle_rules(problem.layout, phases):
         tables.append(f"warning: config.mesh.rules: {rule!r} matches nothing here")
     return "\n".join(tables)
 

@@ -5,8 +5,16 @@ Any field of the config can be set: --config.steps=100
 The same command goes on where a killed one stopped. `--help` lists the flags,
 configs/base.py every field.
 
+All devices of a machine share the work: --config.mesh.axes=data (rows), fsdp (rows and
+weights), data=4,model=2 (products too); --config.mesh.host_devices=8 makes a CPU look
+like eight. Several processes run the same command with a workdir that they share: by
+hand with --coordinator, --processes and --process, or with --cluster where a scheduler
+starts them. --dry_run needs no workdir, data or devices: it compiles for the mesh and
+prints bytes and FLOPs a device.
+
 Exit codes: 0 done, 1 a run failed, 2 a bad flag, config, file or folder,
-75 stopped by a signal after saving: run the same command again.
+75 stopped by a signal after saving: run the same command again; 130 by a second one,
+at once.
 """
 
 import os
@@ -14,6 +22,8 @@ import re
 import signal
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +34,12 @@ from ml_collections import ConfigDict, config_flags
 
 from experiments.allocator import keep_memory
 from experiments.devices import cluster_named, define_flags, devices_for, pretend, start
-from experiments.supervise import supervise, supervised
-from tl_jax.distribute import Lost, lost
+from experiments.supervise import join_parent, supervise, supervised
+from tl_jax.distribute import Lost, leave, lost, part
 
-BAD, FAILED, STOPPED = 2, 1, 75
+BAD, FAILED, STOPPED, KILLED = 2, 1, 75, 130
+ECHO = 1.0
+"""Seconds."""
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 
 
@@ -42,7 +54,7 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, Path, flags.FlagValues]:
     """
     values = read(argv)
     if values.help:
-        print(f"{__doc__}\n{values.main_module_help() or values.get_help()}")
+        print(f"{__doc__}\nFlags:\n{flags_of(values)}")
         raise SystemExit(0)
     for name in ("config", "workdir"):
         if values[name].value is None and not (values.dry_run and name == "workdir"):
@@ -82,6 +94,12 @@ def read(argv: Sequence[str]) -> flags.FlagValues:
     if len(rest) > 1:
         raise Usage(f"what is {rest[1]!r}? Flags begin with --")
     return values
+
+
+def flags_of(values: flags.FlagValues) -> str:
+    """What each flag means, without the modules that define them."""
+    told = values.get_help(include_special_flags=False)
+    return "\n".join(line for line in told.splitlines() if line.startswith(" "))
 
 
 def config_file(argv: Sequence[str]) -> str:
@@ -137,12 +155,19 @@ def fail(error: Exception, code: int) -> int:
 
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
-    """Set by SIGTERM or SIGINT; a second one ends the process at once."""
-    event = threading.Event()
+    """Set by SIGTERM or SIGINT; a second one ends the process at once.
+
+    Within `ECHO` seconds it is the same one: schedulers signal a parent, which passes
+    it on, and its child.
+    """
+    event, first = threading.Event(), [0.0]
 
     def note(number: int, frame: object) -> None:
         if event.is_set():
-            signal.default_int_handler(number, frame)
+            if time.monotonic() - first[0] > ECHO:
+                signal.default_int_handler(number, frame)
+            return
+        first[0] = time.monotonic()
         event.set()
         print("stopping after this step; saving", file=sys.stderr)
 
@@ -159,24 +184,31 @@ def guarded(argv: Sequence[str], work: Callable[..., None]) -> int:
     """Run `work(config, workdir, stop)` for a command line; its exit code."""
     try:
         config, workdir, values = parse(argv)
-    except Usage as error:
+        cluster = None if values.dry_run else cluster_named(values)
+    except ValueError as error:
         return fail(error, BAD)
+    if cluster is not None and not supervised():
+        return supervise(FAILED)
+    if cluster is not None:
+        join_parent()
+    if config.get("allocator") == "keep":
+        keep_memory()  # before anything large is allocated
     try:
-        cluster = cluster_named(values)
-        if cluster is not None and not supervised():
-            return supervise(FAILED)
-        if config.get("allocator") == "keep":
-            keep_memory()  # before anything large is allocated
         if values.dry_run:
             pretend(devices_for(config))
             work = dry
         else:
             start(config, cluster)
+        code = _guarded(config, workdir, work)
+        farewell = {0: None, STOPPED: leave}.get(code, part)
     except Lost as error:
-        return fail(error, FAILED)
-    except ValueError as error:
-        return fail(error, BAD)
-    return alone(_guarded(config, workdir, work))
+        code, farewell = fail(error, FAILED), None
+    except ValueError as error:  # of the devices
+        code, farewell = fail(error, BAD), None
+    except KeyboardInterrupt:
+        print("stopped at once, without saving", file=sys.stderr)
+        code, farewell = KILLED, None
+    return code if cluster is None or not code else end(code, farewell)
 
 
 def dry(config: ConfigDict, workdir: Path, stop: Callable[[], bool]) -> None:
@@ -188,15 +220,15 @@ def dry(config: ConfigDict, workdir: Path, stop: Callable[[], bool]) -> None:
     dry_run(config, Console(highlight=False, soft_wrap=True))
 
 
-def alone(code: int) -> int:
-    """End at once after a failure among several processes: others won't wait for us."""
-    import jax
-
-    if code and jax.process_count() > 1:
+def end(code: int, farewell: Callable[[], None] | None) -> int:
+    """End a process of several at once, after a farewell: others won't wait for us."""
+    try:
+        if farewell is not None:
+            farewell()
         sys.stdout.flush()
         sys.stderr.flush()
+    finally:
         os._exit(code)
-    return code
 
 
 @contextmanager
@@ -211,23 +243,27 @@ def told_apart() -> Iterator[None]:
 
 
 def _guarded(config: ConfigDict, workdir: Path, work: Callable[..., None]) -> int:
-    """`work` with every error in the user's terms."""
-    from experiments.compiled import use_cache
-    from experiments.loop import NotFinite, Stopped
-    from tl_jax.checkpoint import CheckpointError
-
-    use_cache()
+    """`work` with every error in the user's terms; raises `Lost`, KeyboardInterrupt."""
     try:
-        with asked_to_stop() as event, told_apart():
-            work(config, workdir, event.is_set)
-    except Lost as error:
-        return fail(error, FAILED)
-    except Stopped as error:
-        return fail(error, STOPPED)
-    except (NotFinite, CheckpointError) as error:
-        return fail(error, FAILED)
-    except (ValueError, OSError, ImportError) as error:
-        return fail(error, BAD)
+        from experiments.compiled import use_cache
+        from experiments.loop import NotFinite, Stopped
+        from tl_jax.checkpoint import CheckpointError
+
+        use_cache()
+        try:
+            with asked_to_stop() as event, told_apart():
+                work(config, workdir, event.is_set)
+        except Stopped as error:
+            return fail(error, STOPPED)
+        except (NotFinite, CheckpointError) as error:
+            return fail(error, FAILED)
+        except (ValueError, OSError, ImportError) as error:
+            return fail(error, BAD)
+    except (Lost, KeyboardInterrupt):
+        raise
+    except BaseException:  # nobody of several may be left waiting, whatever it was
+        traceback.print_exc()
+        return FAILED
     return 0
 
 

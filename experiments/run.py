@@ -17,13 +17,14 @@ from experiments.job import (
     predicted,
     sinks_of,
 )
+from experiments.phases import algorithm_of
 from experiments.plans import base_params, first_plan, next_plan
 from experiments.programs import predicting, training
 from experiments.progress import Progress
 from experiments.records import seconds_until
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
-from tl_jax.algorithms import augmented_steps, current, replan, supervised
+from tl_jax.algorithms import current, replan
 from tl_jax.transfer import describe, totals, unstack_layers
 from tl_jax.tree import diff
 from tl_jax.types import Frozen, Key, Player, State
@@ -114,18 +115,11 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
 def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part:
     """The phase's algorithm and programs, made once for all seeds."""
     if (number, first) not in job.parts:
-        task, strategy = job.problem.task, job.strategy
-        algorithm = supervised(
-            players,
-            task.loss,
-            weigh=task.weigh,
-            accumulate=strategy.accumulate,
-            clip=strategy.phases[number].clip,
-            average=strategy.average,
+        problem, phase = job.problem, job.strategy.phases[number]
+        algorithm = algorithm_of(
+            problem.task, job.strategy, phase, players, problem.augment
         )
-        if job.problem.augment is not None:
-            algorithm = augmented_steps(algorithm, job.problem.augment)
-        layout = job.problem.layout
+        layout = problem.layout
         programs = training(algorithm, layout), predicting(algorithm, layout)
         job.parts[number, first] = Part(algorithm, *programs)
     return job.parts[number, first]

@@ -30,6 +30,8 @@ class Task(NamedTuple):
     """What the head reads: `sequence` features or `tokens`."""
     outputs: Callable[[int], int]
     """Number of classes -> width of the head."""
+    labels: Callable[[int, int], np.ndarray]
+    """(classes, tokens) -> an example's labels, as a dry run needs them."""
     loss: Callable[[Outputs, Stream], Array]
     """[B], differentiable."""
     weigh: Callable[[Stream], Array]
@@ -61,6 +63,7 @@ def classification(classes: int, smoothing: float, weights: Array | None) -> Tas
         "classification",
         "sequence",
         lambda classes: classes,
+        lambda classes, tokens: np.zeros((), np.int32),
         loss,
         weigh,
         {
@@ -78,6 +81,7 @@ def regression() -> Task:
         "regression",
         "sequence",
         lambda classes: 1,
+        lambda classes, tokens: np.zeros((), np.float32),
         lambda outputs, stream: squared_error(outputs.logits, stream["labels"]),
         lambda stream: stream["weight"],
         {
@@ -100,6 +104,7 @@ def multilabel() -> Task:
         "multilabel",
         "sequence",
         lambda classes: classes,
+        lambda classes, tokens: np.zeros(classes, np.float32),
         lambda out, stream: binary_cross_entropy(out.logits, stream["labels"]),
         lambda stream: stream["weight"],
         {
@@ -136,6 +141,7 @@ def tokens(classes: tuple[str, ...]) -> Task:
         "tokens",
         "tokens",
         lambda classes: classes,
+        lambda classes, tokens: np.zeros(tokens, np.int32),
         lambda out, stream: token_cross_entropy(out.logits, stream["labels"]),
         lambda stream: stream["weight"] * labelled(stream["labels"]),
         table | {"loss": loss},
@@ -172,6 +178,7 @@ def span() -> Task:
         "span",
         "tokens",
         lambda classes: 2,
+        lambda classes, tokens: np.zeros(2, np.int32),
         loss,
         lambda stream: stream["weight"],
         {"exact_match": exact, "token_f1": overlap},

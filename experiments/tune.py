@@ -4,10 +4,12 @@ Runs every strategy that has a rate at `--factors` times that rate (default
 0.1,0.3,1,3), each on the config's seeds, and ranks the rates by the mean of the
 headline metric on validation, ties by its loss. The test split is never read. It ends
 with the lines to put into the config; a second start goes on with what is missing.
+Devices and processes are those of `experiments.main`, whose `--help` tells of them.
 """
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -17,11 +19,12 @@ from experiments import main as command
 from experiments import run, store
 from experiments.held_out import split
 from experiments.job import Job
-from experiments.launch import with_steps
+from experiments.launch import fetch_assets, with_steps
 from experiments.problem import Problem, make_problem
 from experiments.settings import check, names
 from experiments.strategies import make_strategy
-from experiments.workdir import check_workdir
+from experiments.workdir import check_workdir, locked
+from tl_jax import distribute
 from tl_jax.checkpoint import write_atomic
 
 RECORD = "tune.json"
@@ -32,22 +35,35 @@ def tune(config, workdir: Path, factors: list[float], stop) -> dict[str, dict]:
     """Strategy -> {rate: validation scores, averaged over the seeds}."""
     check(config)
     check_workdir(config, workdir, RECORD)
+    first = distribute.is_first()
+    if first:  # the others find them in the cache
+        fetch_assets(config, Console(stderr=True, highlight=False))
+    distribute.meet("assets")
     problem = make_problem(config)
     rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
-    workdir.mkdir(parents=True, exist_ok=True)
     asked = json.loads(config.to_json_best_effort())
-    write_atomic(workdir / RECORD, json.dumps({"asked": asked}) + "\n")
     config = with_steps(config, len(rows[config.seeds[0]]["train"]))
-    found = {}
-    for name in names(config):
-        own = config.strategies[name]
-        if own.get("rate", 0.0) > 0:
-            rates = [float(f"{own.rate * factor:.3g}") for factor in factors]
-            tried = (
-                trial(problem, config, name, r, rows, workdir, stop) for r in rates
-            )
-            found[name] = dict(zip(rates, tried, strict=True))
+    found: dict[str, dict] = {}
+    with locked(workdir) if first else nullcontext():
+        if first:
+            write_atomic(workdir / RECORD, json.dumps({"asked": asked}) + "\n")
+        distribute.meet("trials")
+        for name in names(config):
+            found |= trials_of(problem, config, name, factors, rows, workdir, stop)
     return found
+
+
+def trials_of(
+    problem: Problem, config, name: str, factors: list[float], rows, workdir, stop
+) -> dict[str, dict]:
+    """`tune` of one strategy; empty where it has no rate."""
+    own = config.strategies[name]
+    if own.get("rate", 0.0) <= 0:
+        return {}
+    rates = [float(f"{own.rate * factor:.3g}") for factor in factors]
+    return {
+        name: {r: trial(problem, config, name, r, rows, workdir, stop) for r in rates}
+    }
 
 
 def trial(
@@ -101,7 +117,8 @@ def main(argv: list[str]) -> int:
         return command.fail(ValueError(f"--factors: {error}"), command.BAD)
 
     def work(config, workdir: Path, stop) -> None:
-        show(tune(config, workdir, values, stop), Console())
+        found = tune(config, workdir, values, stop)
+        show(found, Console(quiet=not distribute.is_first()))
 
     return command.guarded(rest, work)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-MAY_CHANGE = ("run", "seeds", "mesh")
+MAY_CHANGE = ("run", "seeds", "mesh.axes", "mesh.rules", "mesh.host_devices")
 """Fields that may change when a study goes on: more strategies, more seeds, other
-devices."""
+devices. What changes the numbers may not, as `mesh.batch_norm`."""
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def check_workdir(
     changed = [
         f"{name}: {old.get(name)!r} there, {new.get(name)!r} asked for"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name.split(".")[0] not in MAY_CHANGE
+        if old.get(name) != new.get(name) and name not in MAY_CHANGE
     ]
     if changed:
         raise ValueError(

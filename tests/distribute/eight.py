@@ -13,6 +13,7 @@ from tl_jax import checkpoint, distribute  # noqa: E402
 from tl_jax.algorithms import supervised  # noqa: E402
 from tl_jax.losses import cross_entropy  # noqa: E402
 from tl_jax.models import bert, resnet  # noqa: E402
+from tl_jax.nn import Running  # noqa: E402
 from tl_jax.transfer import (  # noqa: E402
     chain,
     freeze,
@@ -91,23 +92,36 @@ def transformers(found):
     found["stacked fsdp"] = run(model, stack_layers(plan), texts(), "fsdp")[0]
 
 
-def networks(found):
+def network(groups):
+    """A ResNet of three blocks and pictures for it."""
     rng = np.random.default_rng(1)
     inputs = {"image": rng.normal(size=(ROWS, 16, 16, 3)).astype("f")}
-    sizes = dict(stem="cifar", classes=3)
+    model = resnet(
+        None,
+        kind="basic",
+        stages=(1, 1, 1),
+        widths=(8, 16, 16),
+        stem="cifar",
+        stem_width=8,
+        classes=3,
+        norm_groups=groups,
+    )
+    return model, full(*model.init(jax.random.key(0))), inputs
+
+
+def networks(found):
     for groups in (1, 8):
-        model = resnet(18, **sizes, norm_groups=groups)
-        plan = full(*model.init(jax.random.key(0)))
-        closed = chain(freeze("blocks/[0-5]/.*|embed/.*"), rate("head/.*", 1.0))
+        model, plan, inputs = network(groups)
+        closed = chain(freeze("blocks/0/.*|embed/.*"), rate("head/.*", 1.0))
         if groups == 1:
             plan = closed(jax.random.key(0), plan)
         first = {p: np.asarray(x) for p, x in flatten(plan.stats).items()}
-        for axes in ("one", "fsdp"):
+        for axes in LAYOUTS:
             losses, stats, *_ = run(model, plan, inputs, axes, speed=0.01)
             name = f"norms {groups} {axes}"
-            found[name] = losses
             after = {p[2:]: x for p, x in flatten(stats).items()}
-            found[f"{name} stats"] = float(sum(np.abs(x).sum() for x in after.values()))
+            found[name] = losses
+            found[f"{name} stats"] = {p: x.tolist() for p, x in after.items()}
             found[f"{name} moved"] = sorted(
                 {
                     p.split("/")[1]
@@ -118,12 +132,27 @@ def networks(found):
 
 
 def restored(found, folder):
-    """A checkpoint written under one layout, read under others."""
+    """Checkpoints written under one layout, read under others."""
     model = bert(vocabulary=64, width=16, depth=1, heads=2, hidden=32, positions=8)
     plan = new_head(3, 16)(jax.random.key(1), full(*model.init(jax.random.key(0))))
     *_, state, layout = run(model, plan, texts(), "fsdp")
+    parts = [
+        x
+        for k, x in jax.tree_util.tree_leaves_with_path(state.train)
+        if path_of(k).endswith("up/kernel")
+    ]
+    found["parts"] = parts[0].addressable_shards[0].data.shape
+    read_back(found, "bert", state, layout, folder)
+    *_, state, layout = run(*network(1), "fsdp", speed=0.01)
+    running = [isinstance(x, Running) for x in state.memory["stats"]["m"].values()]
+    assert len(running) == 9
+    assert all(running)
+    read_back(found, "resnet", state, layout, folder)
+
+
+def read_back(found, name, state, layout, folder):
     whole = distribute.gather(layout, state)
-    with checkpoint.open(folder) as saved:
+    with checkpoint.open(f"{folder}/{name}") as saved:
         saved.save(1, state, {})
         for axes in LAYOUTS:
             other = laid(axes)
@@ -131,13 +160,7 @@ def restored(found, folder):
             tree = saved.restore(target).tree
             same = jax.tree.map(np.array_equal, distribute.gather(other, tree), whole)
             kept = jax.tree.map(lambda a, b: a.sharding == b.sharding, tree, target)
-            found[f"restored {axes}"] = all(jax.tree.leaves((same, kept)))
-    parts = [
-        x
-        for k, x in jax.tree_util.tree_leaves_with_path(state.train)
-        if path_of(k).endswith("up/kernel")
-    ]
-    found["parts"] = parts[0].addressable_shards[0].data.shape
+            found[f"restored {name} {axes}"] = all(jax.tree.leaves((same, kept)))
 
 
 def placed(found):

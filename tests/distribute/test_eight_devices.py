@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SPREAD = ("data", "fsdp", "data=4,model=2")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def found(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("axes", ["data", "fsdp", "data=4,model=2"])
+@pytest.mark.parametrize("axes", SPREAD)
 def test_losses_of_a_patched_transformer(found, axes):
     assert found["lora one"][0] > found["lora one"][-1]
     np.testing.assert_allclose(found[f"lora {axes}"], found["lora one"], rtol=1e-5)
@@ -47,23 +48,38 @@ def test_microbatches_over_devices(found):
     np.testing.assert_allclose(one, found["lora one"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("axes", SPREAD)
 @pytest.mark.parametrize("groups", [1, 8])
-def test_batch_norm_over_the_batch_or_a_replica(found, groups):
-    one, spread = (found[f"norms {groups} {axes}"] for axes in ("one", "fsdp"))
-    np.testing.assert_allclose(spread, one, rtol=1e-4)
-    sums = [found[f"norms {groups} {axes} stats"] for axes in ("one", "fsdp")]
-    assert sums[0] == pytest.approx(sums[1], rel=1e-4)
-    assert found["norms 1 one"] != found["norms 8 one"]
+def test_batch_norm_over_the_batch_or_a_replica(found, groups, axes):
+    """No value is normalised by fewer than 128: 2 rows of 8x8 in the last block.
+
+    Over fewer, rounding grows: a ResNet-18 whose replicas end with 2 rows of 2x2 was
+    2e-4 apart after 4 steps.
+    """
+    one, spread = (found[f"norms {groups} {a}"] for a in ("one", axes))
+    np.testing.assert_allclose(spread, one, rtol=1e-5)
+    one, spread = (found[f"norms {groups} {a} stats"] for a in ("one", axes))
+    assert len(one) == 2 * 9
+    for path, value in one.items():
+        far = np.abs(np.subtract(spread[path], value)).max()
+        assert far <= 1e-5 * np.abs(value).max(), path
 
 
-def test_frozen_norms_stay_and_others_move(found):
-    assert found["norms 1 fsdp moved"] == ["6", "7"]
-    assert found["norms 8 fsdp moved"] == [str(i) for i in range(8)]
+def test_a_replica_is_no_whole_batch(found):
+    whole, replica = found["norms 1 one"], found["norms 8 one"]
+    assert abs(whole[0] / replica[0] - 1) > 1e-3
 
 
-@pytest.mark.parametrize("axes", ["one", "data", "fsdp", "data=4,model=2"])
-def test_a_checkpoint_of_one_layout_restores_on_another(found, axes):
-    assert found[f"restored {axes}"]
+@pytest.mark.parametrize("axes", SPREAD)
+def test_frozen_norms_stay_and_others_move(found, axes):
+    assert found[f"norms 1 {axes} moved"] == ["1", "2"]
+    assert found[f"norms 8 {axes} moved"] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("axes", ["one", *SPREAD])
+@pytest.mark.parametrize("model", ["bert", "resnet"])
+def test_a_checkpoint_of_one_layout_restores_on_another(found, model, axes):
+    assert found[f"restored {model} {axes}"]
     assert found["parts"] == [2, 32]
 
 

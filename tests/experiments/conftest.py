@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from tiny_study import SPECIAL, WORDS
+from tiny_study import SPECIAL, WORDS, write
 
 
 @pytest.fixture(scope="session")
@@ -13,4 +13,13 @@ def tiny_model(golden, tmp_path_factory):
     shutil.copytree(golden / "bert" / "bert_model", folder)
     words = [*SPECIAL, *map(str, range(46)), *(w for kind in WORDS for w in kind)]
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def source(tiny_model, tmp_path_factory):
+    """A folder with `model` and `rows.csv`, as `tiny.py` wants it."""
+    folder = tmp_path_factory.mktemp("source")
+    (folder / "model").symlink_to(tiny_model)
+    write(folder, "classification", ".csv").rename(folder / "rows.csv")
     return folder

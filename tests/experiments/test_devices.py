@@ -1,127 +1,32 @@
-"""The same study on one device, eight, and two processes; one of them killed."""
+"""The same study on one device and eight; dry runs; what is refused."""
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from pathlib import Path
 
-import numpy as np
 import pytest
-from tiny_study import write
+from several import ROOT, STOPPED, ended, same, start, until
 
 from experiments.flops import products
 
-ROOT = Path(__file__).parents[2]
-STOPPED = 75
-
 
 @pytest.fixture(scope="module")
-def source(tiny_model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("devices")
-    (folder / "model").symlink_to(tiny_model)
-    write(folder, "classification", ".csv").rename(folder / "rows.csv")
+def one(source, tmp_path_factory):
+    """An undisturbed run on one device."""
+    folder = tmp_path_factory.mktemp("one")
+    ended(start(source, folder))
     return folder
-
-
-def start(source, workdir, *more):
-    config = f"{ROOT}/tests/experiments/tiny.py:{source}"
-    flags = ["--config", config, "--workdir", str(workdir), *more]
-    flags += ["--config.optimiser.name=sgd", "--config.batch_size=8"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.main", *flags],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
-def pair(source, workdir):
-    """Two processes of one run, on a free port."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    common = f"--coordinator=localhost:{port}", "--processes=2"
-    return [start(source, workdir, *common, f"--process={i}") for i in range(2)]
-
-
-def ended(*processes):
-    """Outputs of processes that must end well."""
-    outputs = [process.communicate(timeout=240)[0] for process in processes]
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output
-    return outputs
-
-
-def records(workdir):
-    file = workdir / "two_phases" / "0" / "records.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
-def same(workdir, other):
-    """All numbers of two runs within 1e-5."""
-    first, second = records(workdir), records(other)
-    assert [r["step"] for r in first] == [r["step"] for r in second]
-    for a, b in zip(first, second, strict=True):
-        assert a["split"] == b["split"]
-        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
-
-
-def until(file, text, process):
-    """Wait until a file holds a text."""
-    limit = time.monotonic() + 120
-    while not (file.is_file() and text in file.read_text()):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < limit
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def whole(source, tmp_path_factory):
-    """Undisturbed runs: on one device, and of two processes."""
-    folder = tmp_path_factory.mktemp("whole")
-    ended(start(source, folder / "one"))
-    ended(*pair(source, folder / "two"))
-    return folder
-
-
-def test_two_processes_do_what_one_does(whole):
-    same(whole / "one", whole / "two")
 
 
 @pytest.mark.parametrize("axes", ["data", "fsdp", "data=4,model=2"])
-def test_eight_devices_do_what_one_does(axes, source, whole, tmp_path):
+def test_eight_devices_do_what_one_does(axes, source, one, tmp_path):
     eight = "--config.mesh.host_devices=8", f"--config.mesh.axes={axes}"
     ended(start(source, tmp_path / "eight", *eight))
-    same(whole / "one", tmp_path / "eight")
+    same(one, tmp_path / "eight")
 
 
-@pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_process_ends_the_run_and_a_restart_resumes_it(
-    killed, source, whole, tmp_path
-):
-    workdir = tmp_path / "two"
-    both = pair(source, workdir)
-    file = workdir / "two_phases" / "0" / "records.jsonl"
-    until(file, '"step": 6', both[0])
-    both[killed].kill()
-    output, _ = both[1 - killed].communicate(timeout=90)
-    both[killed].communicate(timeout=10)
-    assert both[1 - killed].returncode == 1, output
-    last = output.strip().splitlines()[-1]
-    assert last.startswith("error:"), output
-    assert "Start all processes again" in last
-    ended(*pair(source, workdir))
-    for name in ("records.jsonl", "model.safetensors"):
-        undisturbed = whole / "two" / "two_phases" / "0" / name
-        assert (file.parent / name).read_bytes() == undisturbed.read_bytes()
-
-
-def test_a_stopped_run_goes_on_under_another_layout(source, whole, tmp_path):
+def test_a_stopped_run_goes_on_under_another_layout(source, one, tmp_path):
     workdir = tmp_path / "moved"
     eight = start(
         source, workdir, "--config.mesh.host_devices=8", "--config.mesh.axes=fsdp"
@@ -131,7 +36,7 @@ def test_a_stopped_run_goes_on_under_another_layout(source, whole, tmp_path):
     output, _ = eight.communicate(timeout=120)
     assert eight.returncode == STOPPED, output
     ended(start(source, workdir))
-    same(whole / "one", workdir)
+    same(one, workdir)
 
 
 @pytest.mark.parametrize(
@@ -205,3 +110,22 @@ def test_a_rule_that_matches_nothing_is_told(source, tmp_path):
     (output,) = ended(start(source, tmp_path / "told", rules))
     assert "'blocks/9/.*' matches nothing" in output
     assert "'head/bias' matches nothing" not in output
+
+
+def test_a_rule_of_moments_or_statistics_alone_is_not_idle(source, tmp_path):
+    rules = "--config.mesh.rules=(('.*/trace/.*',('fsdp',)),('.*/nu/.*',('fsdp',)))"
+    (output,) = ended(start(source, tmp_path / "moments", rules))
+    assert "'.*/nu/.*' matches nothing" in output  # that is Adam's
+    assert "'.*/trace/.*' matches nothing" not in output
+
+
+def test_help_shows_every_flag(tmp_path):
+    line = [sys.executable, "-m", "experiments.main", "--help"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for flag in ("config", "workdir", "cluster", "coordinator", "processes", "process"):
+        assert f"\n  --{flag}: " in done.stdout
+    assert "\n  --[no]dry_run: " in done.stdout
+    for words in ("--config.mesh.axes=data", "Several processes", "--dry_run needs no"):
+        assert words in done.stdout
+    assert str(ROOT) not in done.stdout

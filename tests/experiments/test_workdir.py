@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
+from configs import base
 from experiments.loop import all_finite
 from experiments.workdir import check_workdir, locked
 
@@ -30,6 +31,29 @@ def test_another_config_is_refused_by_field(tmp_path):
     config.data.length = 32
     with pytest.raises(ValueError, match=r"data\.length: 16 there, 32 asked for"):
         check_workdir(config, tmp_path, "tune.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "free"),
+    [
+        ("axes", "fsdp", True),
+        ("rules", (("head/.*", ("fsdp",)),), True),
+        ("host_devices", 8, True),
+        ("batch_norm", "replica", False),
+    ],
+)
+def test_a_layout_may_change_and_what_moves_numbers_may_not(
+    field, value, free, tmp_path
+):
+    config = base.get_config()
+    asked = json.loads(config.to_json())
+    (tmp_path / "study.json").write_text(json.dumps({"asked": asked}))
+    config.mesh[field] = value
+    if free:
+        check_workdir(config, tmp_path)
+        return
+    with pytest.raises(ValueError, match=f"mesh.{field}: 'global' there"):
+        check_workdir(config, tmp_path)
 
 
 def test_weights_that_are_no_numbers_are_seen():

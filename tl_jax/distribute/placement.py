@@ -30,7 +30,11 @@ def _put(leaf: Any, sharding: NamedSharding) -> Any:
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = _put(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    host = np.asarray(leaf)
+    return _own(np.asarray(leaf), sharding)
+
+
+def _own(host: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """This process's parts of an array that all hold; `device_put` would compare."""
     return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
 
 
@@ -62,6 +66,7 @@ def place_batch(layout: Layout, batch: Mapping[str, Any], before: int = 0) -> An
     """A batch's rows over `data` and `fsdp`, from each process's own part.
 
     `before` counts dimensions in front of the rows: 1 for a chunk of steps [K B ...].
+    No process waits for another here, so threads may call it in any order.
     Raises ValueError where the rows do not divide.
     """
     sharding, (_, shards) = layout.rows(before), share(layout)
@@ -76,7 +81,7 @@ def place_batch(layout: Layout, batch: Mapping[str, Any], before: int = 0) -> An
             )
         whole = (*shape[:before], total, *shape[before + 1 :])
         if shards == 1:
-            return jax.device_put(leaf, sharding)
+            return _own(np.asarray(leaf), sharding)
         return jax.make_array_from_process_local_data(sharding, leaf, whole)
 
     return jax.tree.map(put, batch)

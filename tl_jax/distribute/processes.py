@@ -2,22 +2,15 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from tl_jax.distribute.detect import DETECTED, missing
 from tl_jax.tree import no_match
 
-DETECTED = {
-    "slurm": "slurm",
-    "tpu": "gce_tpu",
-    "mpi": "ompi",
-    "kubernetes": "k8s",
-    "auto": None,
-}
-"""What a user says -> what `jax.distributed` calls it."""
 NUMBERS = {
     "coordinator": ("JAX_COORDINATOR_ADDRESS",),
     "processes": ("JAX_NUM_PROCESSES",),
@@ -30,7 +23,17 @@ GONE = re.compile(
     r"|socket closed|unavailable|another task died|deadline.?exceeded|barrier",
     re.IGNORECASE,
 )
-"""How the errors of a collective call read when a process has gone."""
+"""How JAX's errors read when a process has gone: of gloo and of its own service."""
+STATUS = re.compile(
+    r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED"
+    r"|FAILED_PRECONDITION): "
+)
+"""How such an error begins where JAX raises it as a ValueError."""
+MEETING = 24 * 3600
+"""Seconds that processes wait for each other's downloads and reports. One that has
+gone is noticed by its silence, long before."""
+FAREWELL = 5
+"""Seconds that a failed process waits for others to fail alike."""
 
 
 class Lost(RuntimeError):
@@ -60,9 +63,10 @@ def cluster_of(
     Either host:port of process 0, the number of processes and this one's (flags, or
     `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID`; in an indexed job
     of Kubernetes `JOB_COMPLETION_INDEX` stands for the last), or a `method` by which
-    JAX finds all three: slurm, tpu, mpi, kubernetes, auto.
+    JAX finds all three: slurm, mpi, mpi4py, tpu, kubernetes, auto.
 
-    Raises `NoMatch` for an unknown method, ValueError for what is missing or wrong.
+    Raises `NoMatch` for an unknown method, ValueError for what is missing or wrong,
+    the method's environment among it.
     """
     if method:
         if method not in DETECTED:
@@ -72,6 +76,8 @@ def cluster_of(
                 f"--cluster={method} finds the processes itself; leave --coordinator, "
                 "--processes and --process away"
             )
+        if lacking := missing(method, environ):
+            raise ValueError(f"--cluster={method}: {lacking}")
         return Cluster(method=method)
     texts = {
         "coordinator": coordinator,
@@ -112,7 +118,7 @@ def connect(cluster: Cluster, *, patience: int = 300, silence: int = 30) -> None
     seconds ends all. CPUs talk by gloo. Raises `Lost` where they don't come together.
     """
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    found = {} if cluster.method is None else detection(cluster.method)
+    method = DETECTED.get(cluster.method)
     try:
         jax.distributed.initialize(
             cluster.coordinator,
@@ -120,29 +126,35 @@ def connect(cluster: Cluster, *, patience: int = 300, silence: int = 30) -> None
             cluster.process,
             initialization_timeout=patience,
             heartbeat_timeout_seconds=silence,
-            **found,
+            cluster_detection_method=method,
         )
-    except (RuntimeError, ValueError) as error:
-        told = " ".join(str(error).split())[:200]
-        where = cluster.coordinator or f"the cluster ({cluster.method})"
-        raise Lost(
-            f"process {cluster.process} of {cluster.processes} could not join {where} "
-            f"within {patience} s: {told}"
-        ) from error
+    except Exception as error:
+        raise Lost(_not_joined(cluster, patience, error)) from error
 
 
-def detection(method: str) -> dict[str, str]:
-    """The argument of `jax.distributed.initialize` for a method; none for auto."""
-    name = DETECTED[method]
-    return {} if name is None else {"cluster_detection_method": name}
+def _not_joined(cluster: Cluster, patience: int, error: Exception) -> str:
+    told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    if cluster.method is not None:
+        return f"--cluster={cluster.method}: the processes did not meet: {told}"
+    return (
+        f"process {cluster.process} of {cluster.processes} could not join "
+        f"{cluster.coordinator} within {patience} s: {told}"
+    )
 
 
 def lost(error: BaseException) -> Lost | None:
-    """A clear error if this one of a collective call says that a process has gone."""
+    """A clear error if this one comes of a collective call to a process that has gone.
+
+    Only JAX's own errors say so; others count where one of those was their cause.
+    """
     if isinstance(error, Lost) or jax.process_count() == 1:
         return None
-    text = " ".join(str(error).split())
-    if not GONE.search(text):
+    for cause in _causes(error):
+        text = " ".join(str(cause).split())
+        of_jax = isinstance(cause, jax.errors.JaxRuntimeError) or STATUS.match(text)
+        if of_jax and GONE.search(text):
+            break
+    else:
         return None
     return Lost(
         f"process {jax.process_index()} of {jax.process_count()} lost another one: it "
@@ -150,6 +162,13 @@ def lost(error: BaseException) -> Lost | None:
         "its output). Start all processes again with the same command: they go on from "
         f"the newest checkpoint. ({text[:160]})"
     )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that it came of, those behind a `from None` too."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def is_first() -> bool:
@@ -166,9 +185,33 @@ def agree(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.array([flag])).any())
 
 
-def meet(name: str) -> None:
-    """Wait until all processes are here."""
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
+def meet(name: str, seconds: float = MEETING) -> None:
+    """Wait until all processes are here; a name serves once.
 
-        multihost_utils.sync_global_devices(name)
+    By the service that joined them, with a limit of its own: a download may take longer
+    than a collective call waits.
+    """
+    if jax.process_count() > 1:
+        from orbax.checkpoint import multihost
+
+        wait = multihost.get_barrier_sync_fn()
+        wait(key=f"tl_jax {name}", timeout_ms=int(seconds * 1000))
+
+
+def leave() -> None:
+    """Take leave of the other processes, which do the same; then each may end.
+
+    A process that ends without it takes the others with it.
+    """
+    try:
+        jax.distributed.shutdown()
+    except jax.errors.JaxRuntimeError:  # one has gone: nobody waits for us
+        return
+
+
+def part() -> None:
+    """Give the others a moment to fail of the same, so that each says what it saw."""
+    try:
+        meet("failed", FAREWELL)
+    except jax.errors.JaxRuntimeError:  # they did not: it was ours alone
+        return

@@ -1,0 +1,81 @@
+"""The algorithm of each phase of a strategy, and what it holds, by shapes alone."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments.job import PLAYER
+from experiments.plans import next_plan
+from experiments.strategies import Phase, Strategy
+from experiments.tasks import Task
+from tl_jax.algorithms import augmented_steps, supervised
+from tl_jax.distribute import Layout
+from tl_jax.types import Algorithm, Augment, Frozen, Model, Plan, Player, State
+
+
+def algorithm_of(
+    task: Task,
+    strategy: Strategy,
+    phase: Phase,
+    players: dict[str, Player],
+    augment: Augment | None,
+) -> Algorithm:
+    """What minimises the task's loss in a phase."""
+    made = supervised(
+        players,
+        task.loss,
+        weigh=task.weigh,
+        accumulate=strategy.accumulate,
+        clip=phase.clip,
+        average=strategy.average,
+    )
+    return made if augment is None else augmented_steps(made, augment)
+
+
+class Held(NamedTuple):
+    """A phase: real rates and algorithm, shapes in place of arrays."""
+
+    phase: Phase
+    plan: Plan
+    algorithm: Algorithm
+    state: State
+    frozen: Frozen
+
+
+def held(
+    config: ConfigDict,
+    strategy: Strategy,
+    task: Task,
+    augment: Augment | None,
+    model: Model,
+    first: Callable[[], Plan],
+) -> list[Held]:
+    """What every phase of a strategy holds; `first` makes the plan before them.
+
+    Nothing is allocated. Raises as the strategy's transforms do.
+    """
+    static: list[tuple[Phase, Any, Algorithm]] = []
+
+    def build() -> list[tuple]:
+        key, plan, found = jax.random.key(0), first(), []
+        for phase in strategy.phases:
+            plan = next_plan(config, phase, key, plan)
+            players = {PLAYER: Player(model, plan, phase.tx(0))}
+            made = algorithm_of(task, strategy, phase, players, augment)
+            static.append((phase, plan.rates, made))
+            found.append((plan.params, plan.stats, *made.init(key, players)))
+        return found
+
+    return [
+        Held(phase, Plan(params, rates, stats), made, state, frozen)
+        for (phase, rates, made), (params, stats, state, frozen) in zip(
+            static, jax.eval_shape(build), strict=True
+        )
+    ]
+
+
+def idle_rules(layout: Layout, phases: list[Held]) -> tuple[str, ...]:
+    """The user's rules that match no weight, moment or statistic of any phase."""
+    return layout.unused([(phase.state, phase.frozen) for phase in phases])
