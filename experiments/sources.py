@@ -32,8 +32,8 @@ def read_examples(config: ConfigDict) -> data.Examples:
     source, at = config.data.source, "config.data.source"
     path = Path(source).expanduser()
     if source.startswith("tfds:"):
-        examples = data.from_tfds(source[5:], label=columns_of(config)[1])
-        examples = on_background(examples, config)
+        label, ground = columns_of(config)[1], config.data.background
+        examples = data.from_tfds(source[5:], label=label, background=ground)
     elif path.is_dir():
         examples = _from_folder(path, config)
     elif path.is_file():

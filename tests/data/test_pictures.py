@@ -214,6 +214,10 @@ def test_pictures_in_memory_of_one_shape_are_an_array():
         assert found.dtype == np.uint8
         np.testing.assert_array_equal(found, np.stack(made))
     assert held([LEVELS, LEVELS]).shape == (2, 3, 4, 1)
+    clear = np.full((3, 4, 4), CLEAR, np.uint8)
+    for value in (clear, encoded(clear)):
+        found = held([value, value], "#010203")
+        np.testing.assert_array_equal(found, np.full((2, 3, 4, 3), (1, 2, 3)))
 
 
 def test_pictures_in_memory_of_unequal_shapes():

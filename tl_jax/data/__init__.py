@@ -17,10 +17,11 @@ from tl_jax.data.pictures import (
     read_picture,
 )
 from tl_jax.data.ragged import Ragged, ragged
-from tl_jax.data.readers import from_folder, from_questions, from_tagged, from_tfds
+from tl_jax.data.readers import from_folder, from_questions, from_tagged
 from tl_jax.data.sources import Examples, from_arrays, size, task
 from tl_jax.data.splits import Splits, by_text, disjoint, few, groups_of, stratified
 from tl_jax.data.tables import from_table
+from tl_jax.data.tfds import from_tfds
 from tl_jax.data.tokenise import Tokens, tokenise, tokenise_spans, tokenise_words
 
 __all__ = [

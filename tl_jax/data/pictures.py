@@ -202,10 +202,15 @@ def held(
     if len(shapes) > 1:
         return found
     arrays = [
-        np.asarray(found.at(row)) if isinstance(value, bytes) else value
+        np.asarray(found.at(row)) if _needs_reading(value) else value
         for row, value in enumerate(values)
     ]
     return np.stack([a[..., None] if a.ndim == 2 else a for a in arrays])
+
+
+def _needs_reading(value: bytes | np.ndarray) -> bool:
+    """True of a file's bytes, and of what may be transparent."""
+    return isinstance(value, bytes) or (value.ndim == 3 and value.shape[2] == 4)
 
 
 def _is_picture(value: np.ndarray) -> bool:
