@@ -90,6 +90,23 @@ def test_show_of_a_folder_of_pictures(photos, tmp_path, capsys):
     assert out.is_file()
 
 
+def test_show_of_pictures_of_tfds(photos, build_tfds, tmp_path, capsys):
+    import tensorflow_datasets as tfds
+
+    files = sorted((photos / "train" / "red").glob("*.png"))
+    features = {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "label": tfds.features.ClassLabel(names=["a", "b"]),
+    }
+    rows = [{"image": f.read_bytes(), "label": i % 2} for i, f in enumerate(files)]
+    folder = build_tfds(tmp_path / "shots" / "1.0.0", features, {"train": rows})
+    assert data.main(["show", f"tfds:{folder}"]) == 0
+    said = capsys.readouterr().out
+    for part in ("shots: 8 examples", "licence: CC-BY-4.0", "40x40 2", "RGB 8"):
+        assert part in said
+    assert (tmp_path / "shots-sheet.png").is_file()
+
+
 def at(sheet, row, picture):
     """The tile of a sheet of one column of classes."""
     top = MARGIN + HEAD + row * (LINE + EDGE + GAP) + LINE
