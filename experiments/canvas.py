@@ -48,21 +48,25 @@ class Figure(NamedTuple):
 
 
 @contextmanager
-def canvas(width: float, height: float):
-    """An empty figure, and the function that turns it into PNG bytes."""
+def canvas(width: float, height: float, layout: str | None = "constrained"):
+    """An empty figure, and the function that turns it into PNG bytes.
+
+    Without a `layout` nothing is moved or cut: a unit is `DPI` pixels.
+    """
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
     with style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Drawing(figsize=(width, height), layout="constrained")
+        figure = Drawing(figsize=(width, height), layout=layout)
         FigureCanvasAgg(figure)
 
         def png() -> bytes:
             file = io.BytesIO()
+            box = "tight" if layout else None
             options: dict[str, Any] = {"dpi": DPI, "metadata": {"Software": None}}
-            figure.savefig(file, format="png", bbox_inches="tight", **options)
+            figure.savefig(file, format="png", bbox_inches=box, **options)
             return file.getvalue()
 
         yield figure, png

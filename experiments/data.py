@@ -3,7 +3,10 @@
     python -m experiments.data list
     python -m experiments.data fetch bbc vader/film
     python -m experiments.data show bbc
+    python -m experiments.data show photos/ --out sheet.png
 
+`show` also takes a folder with a sub-folder a class, a file, or tfds:NAME. Of pictures
+it writes a contact sheet; damaged ones are left out and named.
 Downloads go to `TL_JAX_CACHE`, else `~/.cache/tl_jax`, and are made once.
 """
 
@@ -11,32 +14,36 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from tl_jax import assets
-from tl_jax.data.catalogue import Entry, catalogue, find, load
-from tl_jax.data.sources import Examples, size, task
-from tl_jax.tree import NoMatch
+from experiments import look
+from experiments.sheet import PER_CLASS, contact_sheet, sheet_file
+from experiments.sources import from_source
+from tl_jax import assets, checkpoint
+from tl_jax.data.catalogue import Entry, catalogue, find
+from tl_jax.data.sources import size, task
+
+TEXTS = 3
+"""Samples shown of a data set of texts."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 2 for an unknown name, 1 where a file is not to be had."""
+    """Run one command; 2 for a bad name or file, 1 where a file is not to be had."""
     given = parser().parse_args(argv)
     console = Console()
     try:
         given.run(console, given)
-    except NoMatch as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except (assets.Unavailable, assets.Damaged) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -53,11 +60,28 @@ def parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download data sets by name")
     fetch.add_argument("names", nargs="+", metavar="NAME", help="as `list` shows it")
     fetch.set_defaults(run=fetch_all)
-    look = commands.add_parser("show", help="classes, splits, lengths and samples")
-    look.add_argument("name", metavar="NAME", help="as `list` shows it")
-    look.add_argument("--samples", type=int, default=3, help="texts shown (default 3)")
-    look.set_defaults(run=show)
+    one = commands.add_parser(
+        "show", help="classes, splits, lengths or sizes, and samples"
+    )
+    one.add_argument(
+        "name", metavar="NAME", help="as `list` shows it, a folder, a file, tfds:NAME"
+    )
+    one.add_argument(
+        "--samples",
+        type=_some,
+        help=f"texts shown (default {TEXTS}), or pictures a class ({PER_CLASS})",
+    )
+    one.add_argument(
+        "--out", type=Path, help="PNG of sample pictures (default NAME-sheet.png)"
+    )
+    one.set_defaults(run=show)
     return top
+
+
+def _some(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected 1 to 100")
+    return int(text)
 
 
 def list_all(console: Console, given: argparse.Namespace) -> None:
@@ -115,66 +139,36 @@ def _say(console: Console) -> Callable[[str], None]:
 
 
 def show(console: Console, given: argparse.Namespace) -> None:
-    """Counts, licence, lengths and samples of one data set."""
-    if find(given.name).asset is not None:
-        fetched(console, find(given.name).asset)
-    examples = load(given.name, report=_say(console))
+    """Counts, licence, lengths or sizes, and samples of one data set.
+
+    Of pictures the samples are a contact sheet in a file. Raises ValueError where
+    there are no pictures for `--out`.
+    """
+    entry = catalogue().get(given.name)
+    if entry is not None and entry.asset is not None:
+        fetched(console, entry.asset)
+    examples = from_source(given.name, "data set", damaged="skip")
+    pictures = examples.inputs.get("image")
+    if given.out is not None and pictures is None:
+        raise ValueError(f"--out {given.out}: {given.name!r} holds no pictures")
+    out = sheet_file(given.out, examples.name)
     head = f"{examples.name}: {size(examples):,} examples, task {task(examples)}"
     console.print(head, style="bold", markup=False)
     console.print(f"licence: {examples.licence}", markup=False)
     for note in examples.notes:
         console.print(f"note: {note}", markup=False)
     for name, column in examples.inputs.items():
-        shape = list(column.shape) if isinstance(column, np.ndarray) else "text"
-        console.print(f"column {name}: {shape}", markup=False)
-    console.print(label_table(examples))
-    if "text" in examples.inputs:
-        console.print(length_table(examples.inputs["text"]))
-        samples(console, examples, given.samples)
-
-
-def label_table(examples: Examples) -> Table:
-    """Counts a class and split, or the spread of the targets."""
-    parts = {"all": np.arange(size(examples)), **examples.splits}
-    kind = task(examples)
-    table = Table("class" if kind == "classes" else "labels", box=None, pad_edge=False)
-    for name in parts:
-        table.add_column(name, justify="right")
-    if kind == "classes":
-        for number, name in enumerate(examples.classes):
-            counts = [int((examples.labels[r] == number).sum()) for r in parts.values()]
-            table.add_row(escape(name), *(f"{n:,}" for n in counts))
-    elif kind == "numbers":
-        for name in ("min", "mean", "max"):
-            found = [getattr(examples.labels[r], name)() for r in parts.values()]
-            table.add_row(name, *(f"{value:.3f}" for value in found))
-    table.add_row("total", *(f"{len(rows):,}" for rows in parts.values()))
-    return table
-
-
-def length_table(texts: Sequence[str]) -> Table:
-    """Percentiles of the texts' lengths in characters and words."""
-    points = (0, 5, 25, 50, 75, 95, 100)
-    table = Table("length", box=None, pad_edge=False)
-    for point in points:
-        table.add_column(f"{point}%", justify="right")
-    for name, measure in (("characters", len), ("words", lambda t: len(t.split()))):
-        found = np.percentile([measure(text) for text in texts], points)
-        table.add_row(name, *(f"{value:,.0f}" for value in found))
-    return table
-
-
-def samples(console: Console, examples: Examples, count: int) -> None:
-    """The first example of each class, or simply the first ones."""
-    rows: Any = range(size(examples))
-    if task(examples) == "classes":
-        rows = np.unique(examples.labels, return_index=True)[1]
-    for row in rows[:count]:
-        label = examples.labels[row]
-        shown = examples.classes[label] if examples.classes else f"{label:.2f}"
-        text = " ".join(examples.inputs["text"][row].split())
-        short = text if len(text) <= 160 else text[:159] + "…"
-        console.print(f"[{shown}] {short}", markup=False)
+        console.print(look.column_line(name, column), markup=False)
+    console.print(look.label_table(examples))
+    if pictures is not None:
+        look.tell_pictures(console, pictures)
+        checkpoint.write_atomic(
+            out, contact_sheet(examples, given.samples or PER_CLASS)
+        )
+        _say(console)(f"contact sheet: {out}")
+    elif "text" in examples.inputs:
+        console.print(look.length_table(examples.inputs["text"]))
+        look.samples(console, examples, given.samples or TEXTS)
 
 
 if __name__ == "__main__":

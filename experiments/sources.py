@@ -1,7 +1,9 @@
 """The examples that a config names, with labels that fit its task."""
 
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -29,21 +31,15 @@ def read_examples(config: ConfigDict) -> data.Examples:
     """
     if config.task not in TASKS:
         raise no_match("config.task", config.task, TASKS)
-    source, at = config.data.source, "config.data.source"
-    path = Path(source).expanduser()
-    if source.startswith("tfds:"):
-        examples = data.from_tfds(source[5:], label=columns_of(config)[1])
-        examples = on_background(examples, config)
-    elif path.is_dir():
-        examples = _from_folder(path, config)
-    elif path.is_file():
-        examples = _from_file(path, config)
-    elif source in data.catalogue():
-        examples = on_background(data.load(source), config)
-    elif path.suffix or source.startswith((".", "/", "~")):
-        raise FileNotFoundError(f"{at}: there is no file or folder {source!r}")
-    else:
-        raise no_match(at, source, data.catalogue())
+    source, at, own = config.data.source, "config.data.source", config.data
+    examples = from_source(
+        source,
+        at,
+        label=columns_of(config)[1],
+        background=own.background,
+        damaged=own.damaged,
+        of_file=lambda path: _from_file(path, config),
+    )
     found, wanted = data.task(examples), KINDS[config.task]
     if found != wanted:
         fits = [task for task, kind in KINDS.items() if kind == found]
@@ -57,23 +53,49 @@ def read_examples(config: ConfigDict) -> data.Examples:
     return examples
 
 
-def on_background(examples: data.Examples, config: ConfigDict) -> data.Examples:
-    """The examples with their pictures on the config's background."""
+def from_source(
+    source: str,
+    at: str,
+    *,
+    label: str = "label",
+    background: str | tuple[int, int, int] = "white",
+    damaged: str = "raise",
+    of_file: Callable[[Path], data.Examples] = data.from_table,
+) -> data.Examples:
+    """The examples of a name, file or folder, which messages call `at`.
+
+    Raises `NoMatch`, ValueError or FileNotFoundError for what can't be read.
+    """
+    path = Path(source).expanduser()
+    if source.startswith("tfds:"):
+        return data.from_tfds(source[5:], label=label, background=background)
+    if path.is_dir():
+        return _from_folder(path, background, damaged)
+    if path.is_file():
+        return of_file(path)
+    if source in data.catalogue():
+        return on_background(data.load(source), background)
+    if path.suffix or source.startswith((".", "/", "~")):
+        raise FileNotFoundError(f"{at}: there is no file or folder {source!r}")
+    raise no_match(at, source, data.catalogue())
+
+
+def on_background(
+    examples: data.Examples, background: str | tuple[int, int, int]
+) -> data.Examples:
+    """The examples with their pictures on a background."""
     image = examples.inputs.get("image")
     if not isinstance(image, data.Pictures | data.Held):
         return examples
-    image = image._replace(background=data.colour(config.data.background))
+    image = image._replace(background=data.colour(background))
     return examples._replace(inputs=examples.inputs | {"image": image})
 
 
-def _from_folder(path: Path, config: ConfigDict) -> data.Examples:
+def _from_folder(path: Path, background: Any, damaged: str) -> data.Examples:
     """Pictures if there is one among the first files, else texts."""
     files = (p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
     if any(p.suffix.lower() in data.PICTURES for p in islice(files, 1000)):
-        own = config.data
-        return data.from_image_folder(
-            path, background=own.background, damaged=own.damaged
-        )
+        return data.from_image_folder(path, background=background, damaged=damaged)
     return data.from_folder(path)
 
 

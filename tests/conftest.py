@@ -1,7 +1,9 @@
 """What the tests share: tiny models, the real MiniLM, and compiled programs kept."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -63,3 +65,33 @@ def lite0() -> Pretrained:
         return pretrained.load("efficientnet-lite0")
     except OSError as error:
         pytest.skip(f"EfficientNet-lite0 is not to be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def build_tfds() -> Callable[[Path, dict[str, Any], dict[str, list]], Path]:
+    """(folder NAME/1.0.0, features, split -> rows) writes what tfds reads as NAME.
+
+    Pictures are given as the bytes of files: others need TensorFlow.
+    """
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    def build(folder: Path, features: dict[str, Any], rows: dict[str, list]) -> Path:
+        folder.mkdir(parents=True)
+        identity = tfds.core.dataset_info.DatasetIdentity(
+            name=folder.parent.name,
+            version=folder.name,
+            data_dir=str(folder),
+            module_name="tests",
+        )
+        info = tfds.core.DatasetInfo(
+            builder=identity,
+            features=tfds.features.FeaturesDict(features),
+            license="CC-BY-4.0",
+        )
+        writer = tfds.core.SequentialWriter(info, 100, file_format="array_record")
+        writer.initialize_splits(list(rows))
+        writer.add_examples(rows)
+        writer.close_all()
+        return folder
+
+    return build

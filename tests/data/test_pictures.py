@@ -214,6 +214,10 @@ def test_pictures_in_memory_of_one_shape_are_an_array():
         assert found.dtype == np.uint8
         np.testing.assert_array_equal(found, np.stack(made))
     assert held([LEVELS, LEVELS]).shape == (2, 3, 4, 1)
+    clear = np.full((3, 4, 4), CLEAR, np.uint8)
+    for value in (clear, encoded(clear)):
+        found = held([value, value], "#010203")
+        np.testing.assert_array_equal(found, np.full((2, 3, 4, 3), (1, 2, 3)))
 
 
 def test_pictures_in_memory_of_unequal_shapes():
@@ -246,6 +250,27 @@ def test_pictures_in_memory_of_unequal_shapes():
 def test_what_is_no_picture_in_memory(value, said):
     with pytest.raises(ValueError, match=said):
         held([noise(), value])
+
+
+def test_pictures_as_they_are_kept(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    files = [
+        saved(tmp_path / "a.jpg", noise(), exif=turned),
+        saved(tmp_path / "b.png", LEVELS),
+        saved(tmp_path / "c.png", np.full((5, 6, 4), CLEAR, np.uint8)),
+    ]
+    wanted = [(7, 9, "RGB"), (3, 4, "L"), (5, 6, "RGBA")]
+    column, _ = pictures(files)
+    assert [column.kept(row) for row in range(3)] == wanted
+    values = [files[0].read_bytes(), LEVELS, np.full((5, 6, 4), CLEAR, np.uint8)]
+    inside = held(values)
+    assert [inside.kept(row) for row in range(3)] == wanted
+    for found in (column, inside):
+        some = found.take([2, 0])
+        assert [some.kept(row) for row in range(some.rows)] == [wanted[2], wanted[0]]
+        assert some.digests.tolist() == found.digests[[2, 0]].tolist()
+        assert some.background == found.background
 
 
 def test_no_pictures_at_all():

@@ -1,23 +1,20 @@
 """Runs that are killed, stopped or starved go on as if nothing had happened."""
 
-import json
 import os
 import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupted import ROOT, ends, finish, sound, start, wait_for
 
-ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("TL_JAX_KILLS", "2"))
 """Runs that are killed at a random record each; set it to be more certain."""
 STOPPED = 75
+RUN = "two_phases/0"
 
 
 WORDS = (("red", "blue", "green"), ("one", "two", "six"), ("sun", "sea", "sky"))
@@ -40,54 +37,17 @@ def source(golden, tmp_path_factory):
     return folder
 
 
-def command(source, workdir, *more):
+def flags(source, workdir, *more):
     config = f"{ROOT}/tests/experiments/tiny.py:{source}"
-    flags = ["--config", config, "--workdir", str(workdir), *more]
-    return [sys.executable, "-m", "experiments.main", *flags]
-
-
-def start(*args, **options):
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command(*args), cwd=ROOT, **pipes, **options)
-
-
-def finish(*args):
-    run = start(*args)
-    output, _ = run.communicate(timeout=300)
-    assert run.returncode == 0, output
-    return output
-
-
-def ends(workdir):
-    """What must be equal bit by bit: weights, predictions, records."""
-    folder = workdir / "two_phases" / "0"
-    with np.load(folder / "predictions.npz") as arrays:
-        predicted = {name: arrays[name].tobytes() for name in arrays.files}
-    result = json.loads((folder / "result.json").read_text())
-    return (
-        (folder / "model.safetensors").read_bytes(),
-        predicted,
-        (folder / "records.jsonl").read_bytes(),
-        result["test"],
-        result["best_step"],
-    )
+    return ["--config", config, "--workdir", str(workdir), *more]
 
 
 @pytest.fixture(scope="module")
 def whole(source, tmp_path_factory):
     """The ends of a run that nobody disturbed."""
     workdir = tmp_path_factory.mktemp("whole")
-    finish(source, workdir)
-    return ends(workdir)
-
-
-def wait_for(path, lines, run):
-    """Until a file has so many lines; False if the run ended first."""
-    while run.poll() is None:
-        if path.is_file() and path.read_bytes().count(b"\n") >= lines:
-            return True
-        time.sleep(0.005)
-    return False
+    finish(flags(source, workdir))
+    return ends(workdir / RUN)
 
 
 @pytest.mark.parametrize("kill", range(KILLS))
@@ -95,45 +55,43 @@ def test_a_killed_run_ends_bit_identically(kill, source, whole, tmp_path):
     chance = random.Random(kill)
     # Two lives are cut short: one in each half of the fifteen steps.
     for low, high in ((1, 7), (8, 14)):
-        run = start(source, tmp_path)
-        timings = tmp_path / "two_phases" / "0" / "timings.jsonl"
+        run = start(flags(source, tmp_path))
+        timings = tmp_path / RUN / "timings.jsonl"
         wait_for(timings, chance.randint(low, high), run)
         time.sleep(chance.random() * 0.1)
         run.send_signal(signal.SIGKILL)
         run.communicate()
-    finish(source, tmp_path)
-    assert ends(tmp_path) == whole
+    finish(flags(source, tmp_path))
+    assert ends(tmp_path / RUN) == whole
 
 
 def test_sigterm_saves_and_says_so(source, whole, tmp_path):
-    run = start(source, tmp_path)
-    wait_for(tmp_path / "two_phases" / "0" / "timings.jsonl", 4, run)
+    run = start(flags(source, tmp_path))
+    wait_for(tmp_path / RUN / "timings.jsonl", 4, run)
     run.send_signal(signal.SIGTERM)
     output, _ = run.communicate(timeout=120)
     assert run.returncode == STOPPED, output
     assert "the same command goes on" in output
-    finish(source, tmp_path)
-    assert ends(tmp_path) == whole
+    finish(flags(source, tmp_path))
+    assert ends(tmp_path / RUN) == whole
 
 
 def test_a_damaged_checkpoint_is_named_and_passed_over(source, whole, tmp_path):
-    run = start(source, tmp_path)
-    wait_for(tmp_path / "two_phases" / "0" / "timings.jsonl", 11, run)
+    run = start(flags(source, tmp_path))
+    wait_for(tmp_path / RUN / "timings.jsonl", 11, run)
     run.send_signal(signal.SIGKILL)
     run.communicate()
-    folder = tmp_path / "two_phases" / "0" / "checkpoints"
-    whole_ones = [p for p in folder.glob("step_*") if p.name[5:].isdigit()]
-    found = sorted(whole_ones, key=lambda p: int(p.name[5:]))
+    found = sound(tmp_path / RUN)
     files = [f for f in found[-1].rglob("*") if f.is_file() and f.stat().st_size > 50]
     largest = max(files, key=lambda f: f.stat().st_size)
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-    output = finish(source, tmp_path)
+    output = finish(flags(source, tmp_path))
     assert found[-1].name in output
-    assert ends(tmp_path) == whole
+    assert ends(tmp_path / RUN) == whole
 
 
 def test_a_loss_that_is_no_number_ends_the_run(source, tmp_path):
-    run = start(source, tmp_path, "--config.strategies.two_phases.rate=1e38")
+    run = start(flags(source, tmp_path, "--config.strategies.two_phases.rate=1e38"))
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 1, output
     assert re.search(r"the loss is (nan|inf) at step \d+; rows of that batch", output)

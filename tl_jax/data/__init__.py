@@ -8,25 +8,29 @@ from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
 from tl_jax.data.pictures import (
     PICTURES,
     Held,
+    Kept,
     Pictures,
     colour,
     find_files,
     held,
+    kept_in,
     named,
     pictures,
     read_picture,
 )
 from tl_jax.data.ragged import Ragged, ragged
-from tl_jax.data.readers import from_folder, from_questions, from_tagged, from_tfds
+from tl_jax.data.readers import from_folder, from_questions, from_tagged
 from tl_jax.data.sources import Examples, from_arrays, size, task
 from tl_jax.data.splits import Splits, by_text, disjoint, few, groups_of, stratified
 from tl_jax.data.tables import from_table
+from tl_jax.data.tfds import from_tfds
 from tl_jax.data.tokenise import Tokens, tokenise, tokenise_spans, tokenise_words
 
 __all__ = [
     "PICTURES",
     "Examples",
     "Held",
+    "Kept",
     "Loader",
     "Pictures",
     "Ragged",
@@ -50,6 +54,7 @@ __all__ = [
     "from_tfds",
     "groups_of",
     "held",
+    "kept_in",
     "load",
     "loader",
     "named",

@@ -13,8 +13,19 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Endings of files that are taken for pictures."""
 SHOWN = 5
 """So many damaged files are named in a message."""
+SIDEWAYS = 5
+"""Orientations from this one on turn height into width."""
 Colour = tuple[int, int, int]
 WHITE = (255, 255, 255)
+
+
+class Kept(NamedTuple):
+    """A picture as it is kept, before it is made RGB."""
+
+    height: int
+    width: int
+    mode: str
+    """As Pillow calls it: L, RGB, RGBA, P and others."""
 
 
 class Pictures(NamedTuple):
@@ -34,6 +45,15 @@ class Pictures(NamedTuple):
     def at(self, row: int) -> Any:
         """A Pillow picture in RGB; raises ValueError for a damaged file."""
         return read_picture(self.files[row], self.background)
+
+    def kept(self, row: int) -> Kept:
+        """Size and mode, read from the head of the file."""
+        return _kept(self.files[row])
+
+    def take(self, rows: Sequence[int]) -> "Pictures":
+        """The pictures of some rows."""
+        files = tuple(self.files[row] for row in rows)
+        return self._replace(files=files, digests=self.digests[np.asarray(rows, int)])
 
     def named(self, row: int) -> str:
         """What a message calls this picture."""
@@ -59,9 +79,34 @@ class Held(NamedTuple):
         """A Pillow picture in RGB; raises ValueError for damaged bytes."""
         return _of_value(self.values[row], self.named(row), self.background)
 
+    def kept(self, row: int) -> Kept:
+        """Size and mode, read from the head of the file."""
+        value = self.values[row]
+        return _kept(io.BytesIO(value)) if isinstance(value, bytes) else kept_in(value)
+
+    def take(self, rows: Sequence[int]) -> "Held":
+        """The pictures of some rows."""
+        values = tuple(self.values[row] for row in rows)
+        return self._replace(values=values, digests=self.digests[np.asarray(rows, int)])
+
     def named(self, row: int) -> str:
         """What a message calls this picture."""
         return f"row {row}"
+
+
+def kept_in(pixels: np.ndarray) -> Kept:
+    """Size and mode of an array [H W] or [H W C]."""
+    many = pixels.shape[2] if pixels.ndim == 3 else 1
+    return Kept(*pixels.shape[:2], {1: "L", 3: "RGB", 4: "RGBA"}[many])
+
+
+def _kept(source: Path | io.BytesIO) -> Kept:
+    from PIL import ExifTags, Image
+
+    with Image.open(source) as opened:
+        turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS
+        broad, tall = reversed(opened.size) if turned else opened.size
+        return Kept(tall, broad, opened.mode)
 
 
 def colour(name: str | Sequence[int]) -> Colour:
@@ -202,10 +247,15 @@ def held(
     if len(shapes) > 1:
         return found
     arrays = [
-        np.asarray(found.at(row)) if isinstance(value, bytes) else value
+        np.asarray(found.at(row)) if _needs_reading(value) else value
         for row, value in enumerate(values)
     ]
     return np.stack([a[..., None] if a.ndim == 2 else a for a in arrays])
+
+
+def _needs_reading(value: bytes | np.ndarray) -> bool:
+    """True of a file's bytes, and of what may be transparent."""
+    return isinstance(value, bytes) or (value.ndim == 3 and value.shape[2] == 4)
 
 
 def _is_picture(value: np.ndarray) -> bool:

@@ -1,9 +1,8 @@
-"""Readers of sources with a structure of their own: folders, tfds, words, questions."""
+"""Readers of sources with a structure of their own: folders, words, questions."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -64,81 +63,6 @@ def _decode(file: Path, encodings: Sequence[str]) -> tuple[str, str]:
         except UnicodeDecodeError:
             continue
     raise ValueError(f"{file}: the bytes fit none of {', '.join(encodings)}")
-
-
-def from_tfds(
-    source: Any,
-    splits: Sequence[str] | None = None,
-    *,
-    inputs: Sequence[str] | None = None,
-    label: str | None = "label",
-    licence: str = "not stated",
-) -> Examples:
-    """Examples of a TensorFlow Datasets builder, or of a data set's name.
-
-    Read through `as_data_source`, which needs no TensorFlow. All splits, or those
-    named, are concatenated and kept in `splits`; byte strings become texts.
-
-    Raises for an unknown name, split or feature (with the nearest) and for data that
-    is not prepared on disk.
-    """
-    builder = _builder(source) if isinstance(source, str) else source
-    known, features = builder.info.splits, builder.info.features
-    names = list(known) if splits is None else list(splits)
-    for name in names if known else ():
-        _known(builder.name, "split", name, known)
-    columns = list(inputs) if inputs else [key for key in features if key != label]
-    wanted = [*columns, *([] if label is None else [label])]
-    for column in wanted:
-        _known(builder.name, "feature", column, features)
-    rows, parts = [], {}
-    for name in names or ["all"]:
-        data = _data(builder, name)
-        parts[name] = np.arange(len(rows), len(rows) + len(data))
-        rows += [data[i] for i in range(len(data))]
-    read = {c: [_plain(row[c]) for row in rows] for c in wanted}
-    if label is None:
-        return from_arrays(read, None, (), parts, builder.name, licence)
-    labels = np.asarray(read.pop(label))
-    classes = getattr(features[label], "names", None) or ()
-    return from_arrays(read, labels, classes, parts, builder.name, licence)
-
-
-def _known(owner: str, kind: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        close = ", ".join(nearest(name, known))
-        raise ValueError(f"{owner}: there is no {kind} {name!r}; nearest: {close}")
-
-
-def _builder(name: str) -> Any:
-    import tensorflow_datasets as tfds
-
-    try:
-        return tfds.builder(name)
-    except ValueError as error:  # its own message lists every data set there is
-        close = ", ".join(
-            nearest(name, tfds.list_builders(with_community_datasets=False))
-        )
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{name!r}: {reason}; nearest: {close}") from None
-
-
-def _data(builder: Any, split: str) -> Any:
-    try:
-        return builder.as_data_source(split=split)
-    except (AssertionError, FileNotFoundError, NotImplementedError) as error:
-        raise FileNotFoundError(
-            f"{builder.name}: nothing to read in {builder.data_path}; run "
-            "`builder.download_and_prepare(file_format='array_record')` first"
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
-    if isinstance(value, np.ndarray) and value.dtype.kind in "OS" and not value.ndim:
-        return _plain(value.item())
-    return value
 
 
 def from_tagged(
