@@ -1,6 +1,8 @@
 """Models without weights in studies, and options that a family has not."""
 
+import gzip
 import io
+import struct
 
 import jax
 import numpy as np
@@ -13,6 +15,7 @@ from configs import base as defaults
 from configs.strategies import FROM_SCRATCH
 from experiments import backbone, launch, store
 from experiments.dry_run import dry_run
+from experiments.held_out import split
 from experiments.plans import first_plan
 from experiments.predict import main
 from experiments.problem import make_problem
@@ -236,6 +239,27 @@ def test_a_transformer_from_scratch_has_the_size_of_its_pictures(golden):
     image = np.zeros((1, 16, 16, 3), np.uint8)
     found, _ = base.model.apply(params, stats, {"image": image})
     assert found.tokens.shape[1] == 17
+
+
+def test_idx_files_are_a_source(tmp_path):
+    """MNIST's four files train and test a model by name."""
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 30), ("t10k", 6)):
+        labels = (np.arange(count) % 3).astype(np.uint8)
+        pixels = rng.integers(0, 256, (count, 9, 9), np.uint8)
+        for half, code, held in (("images", 3, pixels), ("labels", 1, labels)):
+            head = bytes([0, 0, 8, code]) + struct.pack(f">{code}I", *held.shape)
+            file = tmp_path / f"{name}-{half}-idx{code}-ubyte.gz"
+            file.write_bytes(gzip.compress(head + held.tobytes()))
+    config = config_of("shape:conv4", channels=1)
+    config.data.source = str(tmp_path)
+    problem = make_problem(config)
+    assert problem.encoded.columns["image"].shape == (36, 16, 16, 1)
+    rows = split(problem.examples, config, 0)
+    assert rows["test"].tolist() == list(range(30, 36))
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(ValueError, match="t10k-images.* has no labels beside it"):
+        make_problem(config)
 
 
 def test_unknown_names_are_no_match():
