@@ -18,8 +18,16 @@ def get_config(arg: str = "") -> ConfigDict:
     config.strategies = ConfigDict()
 
     config.model = ConfigDict()
-    config.model.spec = "minilm"  # an asset, a Hugging Face folder, a hub's id
+    # An asset, a Hugging Face folder, a hub's id, a .pth file with `architecture`, or
+    # shape:NAME, a model without weights: conv4, resnet18, vit-tiny, bert-small, ...
+    config.model.spec = "minilm"
     config.model.architecture = ""  # of a .pth file: resnet18, resnet50, mobilenet_v2
+    config.model.stem = ""  # of shape:resnet: imagenet, cifar; empty: imagenet
+    config.model.patch = 0  # of shape:vit: pixels an edge; 0: 16
+    config.model.channels = 0  # of any shape:NAME of pictures; 0: 3
+    config.model.filters = 0  # of shape:conv4; 0: 64
+    config.model.multiplier = 0.0  # of shape:mobilenet-v2's widths; 0: 1
+    config.model.tokenizer = ""  # of shape:bert and :llama: an asset, a folder, a hub
     config.model.features = ""  # mean, cls, pooler; empty: what the weights ask for
     config.model.dtype = "float32"  # what products compute in; or bfloat16
     config.model.remat = False  # recompute blocks in the backward pass
@@ -32,6 +40,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.label = ""  # empty: label, for task tokens: labels
     config.data.length = 128  # tokens an example, at most
     config.data.size = 0  # pixels an edge of pictures; 0: what the weights ask for
+    config.data.mean = ()  # of colours in 0..1; empty: what the weights ask for
+    config.data.std = ()
     config.data.background = "white"  # behind what is transparent in a picture
     config.data.damaged = "raise"  # or skip: leave damaged pictures out, and say so
     config.data.buckets = ()  # padded lengths; empty: powers of two up to `length`

@@ -14,7 +14,8 @@ The argument names strategies (`full` where there is none, `lora,full` compares 
 - `gradual`: from the head downwards (Howard and Ruder, 2018)
 
 Also set, as the data asks for: `--config.model.spec` (an asset, a Hugging Face folder,
-a hub's id), `--config.task` (classification, regression, multilabel, tokens, span),
+a hub's id; `configs/base.py` says what else), `--config.task` (classification,
+regression, multilabel, tokens, span),
 `--config.data.text` and `--config.data.label` (columns), `--config.epochs`,
 `--config.strategies.lora.rate`, `--config.model.features` (classifiers of transformers
 read the `pooler` of a BERT; where the checkpoint has no classifier's head, the default

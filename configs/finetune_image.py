@@ -10,6 +10,19 @@ python -m experiments.main --config configs/finetune_image.py:last_stage \
     --workdir runs/classic --config.data.source=photos/ --config.data.size=224 \
     --config.model.spec=resnet18.pth --config.model.architecture=resnet18
 
+`--config.data.source` also takes a folder of idx files as MNIST and its kin have them:
+`train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz`, and the same of `t10k` for
+the test split. Models without weights have the names of `tl_jax.pretrained.shapes` and
+train from scratch, here at 32 pixels on such a folder:
+
+python -m experiments.main --config configs/finetune_image.py:from_scratch \
+    --workdir runs/scratch --config.data.source=mnist/ --config.data.size=32 \
+    --config.model.spec=shape:resnet18 --config.model.stem=cifar
+
+Their options are `stem` (ResNet), `patch` (ViT), `filters` (Conv4), `multiplier`
+(MobileNetV2) and `channels` of `config.model`, and `size`, `mean` and `std` of
+`config.data`.
+
 Expected, with seed 0 and rates that were not tuned, on 385 test emoji: linear probe
 .751, partial freezing .787, full fine-tuning .735, from scratch .234; about four
 minutes on two cores of an AMD EPYC.

@@ -1,5 +1,6 @@
 """The pretrained model in the form that a task and its inputs need."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -7,15 +8,31 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from experiments.settings import names
 from tl_jax import pretrained
 from tl_jax.distribute import Layout
 from tl_jax.models import prepared
 from tl_jax.pretrained.preprocess import Preprocess
-from tl_jax.pretrained.shapes import PREFIX
+from tl_jax.pretrained.shapes import abstract
+from tl_jax.pretrained.shapes import options_of as known_options
+from tl_jax.pretrained.spec import SHAPE, resolve
+from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.transfer import full, resize_positions
-from tl_jax.tree import no_match
+from tl_jax.tree import NoMatch, nearest, no_match
 from tl_jax.types import Pretrained
 
+RATES = ("rate", "attention_rate", "head_rate")
+"""Options that `config.model.dropout` sets, those of them that a family has."""
+OWN = ("features", "stem", "patch", "channels", "filters", "multiplier", "remat")
+"""Fields of `config.model` that are options of the same name; 0 or empty: not set."""
+FIELDS = {
+    **{name: f"config.model.{name}" for name in OWN},
+    **dict.fromkeys(RATES, "config.model.dropout"),
+    "size": "config.data.size",
+    "norm_groups": "config.mesh.batch_norm",
+    "over": "config.task",
+}
+"""Option -> the field of a config that sets it."""
 OVER = {"tokens": "tokens", "span": "tokens"}
 """Task -> what its head reads, where that is not the features of the whole."""
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -27,35 +44,121 @@ def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
     A model of pictures takes them as bytes and normalises them on the device.
     """
     spec = config.model.spec
-    if spec.startswith(PREFIX):
+    if spec.startswith(SHAPE):
+        base = _unweighted(config, layout)
+    else:
+        base = pretrained.load(spec, **options_of(config, layout))
+    if base.preprocess is None:
+        return base
+    return pictured(_normalised(base, config), config.data.size)
+
+
+def _unweighted(config: ConfigDict, layout: Layout) -> Pretrained:
+    """A model that has no weights, for strategies that ask for none."""
+    spec, tables = config.model.spec, config.strategies
+    fresh = [n for n, table in tables.items() if not table.get("pretrained", True)]
+    for name in names(config):
+        if name not in fresh:
+            raise ValueError(
+                f"config.run: {name!r} starts from pretrained weights, which "
+                f"config.model.spec, {spec!r}, has not; strategies with "
+                f"`pretrained: False` start without: {', '.join(fresh) or 'none here'}"
+            )
+    options = options_of(config, layout)
+    try:
+        base = abstract(spec, **options)
+    except NoMatch as error:  # of an option, which has the field's name
+        raise NoMatch(f"config.model.{error}") from None
+    except ValueError as error:
+        raise ValueError(f"config.model.spec, {spec!r}: {error}") from None
+    if base.preprocess is not None:
+        return base
+    place = config.model.get("tokenizer", "")
+    if not place:
         raise ValueError(
-            f"config.model.spec: {spec!r} has shapes and no weights; it serves "
-            "--dry_run alone"
+            f"config.model.tokenizer is empty, but config.model.spec, {spec!r}, reads "
+            "texts and has no tokenizer: name an asset, a folder or a hub's id with one"
         )
-    base = pretrained.load(spec, **options_of(config, layout))
-    return base if base.preprocess is None else pictured(base, config.data.size)
+    words = base.params["embed"]["tokens"]["embedding"].shape[0]
+    found = load_tokenizer(resolve(place), base.source["positions"], words)
+    return base._replace(tokenizer=found)
 
 
 def options_of(config: ConfigDict, layout: Layout) -> dict[str, Any]:
-    """What `config.model` asks of the loading; raises `NoMatch` for its dtype."""
+    """What the config asks of the model that it names, of the options that it has.
+
+    Raises `NoMatch` for an unknown dtype or spec, ValueError for a field that the model
+    has no option for; both name the field.
+    """
     model = config.model
     if model.dtype not in DTYPES:
         raise no_match("config.model.dtype", model.dtype, DTYPES)
-    options: dict[str, Any] = {}
+    named = {"architecture": model.architecture} if model.architecture else {}
+    try:
+        what, known = known_options(model.spec, **named)
+    except NoMatch as error:
+        raise NoMatch(f"config.model.{error}") from None
+    options = {name: model[name] for name in OWN if model.get(name)}
     if config.task in OVER:
         options["over"] = OVER[config.task]
-    if model.features:
-        options["features"] = model.features
-    if model.architecture:
-        options["architecture"] = model.architecture
+    if not model.dropout < 1:
+        raise ValueError(
+            f"config.model.dropout is {model.dropout}, expected a share below 1; below "
+            "0 it is that of the weights"
+        )
     if model.dropout >= 0:
-        names = ("rate", "attention_rate", "head_rate")
-        options |= dict.fromkeys(names, model.dropout)
-    if config.mesh.batch_norm == "replica" and layout.batch_parts > 1:
+        rates = [name for name in RATES if name in known]
+        options |= dict.fromkeys(rates or RATES[:1], model.dropout)
+    if config.mesh.batch_norm == "replica":
         options["norm_groups"] = layout.batch_parts
-    if model.remat:
-        options["remat"] = True
-    return {"head": "drop", "dtype": DTYPES[model.dtype]} | options
+    if config.data.size and "size" in known:
+        options["size"] = config.data.size
+    for name in options:
+        if name not in known:
+            raise _unknown(config, name, what, known)
+    return {"head": "drop", "dtype": DTYPES[model.dtype]} | named | options
+
+
+def _unknown(
+    config: ConfigDict, option: str, what: str, known: Sequence[str]
+) -> ValueError:
+    """The error for a field that sets an option which a model has not."""
+    field, value = FIELDS[option], config
+    for part in field.split(".")[1:]:
+        value = value[part]
+    own = {FIELDS[name] for name in known if name in FIELDS}
+    close, spec = ", ".join(nearest(field, own, len(own))), config.model.spec
+    named = repr(spec) if what == spec else f"{spec!r} ({what})"
+    return ValueError(
+        f"{field} is {value!r}, but config.model.spec, {named}, has no option "
+        f"{option!r}; its own, the nearest first: {close}"
+    )
+
+
+def _normalised(base: Pretrained, config: ConfigDict) -> Pretrained:
+    """The pipeline with the config's mean and std, which are of colours in 0..1.
+
+    Raises ValueError for what is not a number, or one a channel.
+    """
+    own, unit = base.preprocess, 1 / 255
+    found = {}
+    for name in ("mean", "std"):
+        given = tuple(config.data.get(name, ()))
+        real = all(isinstance(n, int | float) and 0 <= n <= 1 for n in given)
+        if not real or len(given) not in (0, 1, own.channels):
+            raise ValueError(
+                f"config.data.{name} is {given}, expected a number from 0 to 1, or "
+                f"{own.channels} of them"
+            )
+        if name == "std" and 0 in given:
+            raise ValueError(f"config.data.std is {given}, expected more than 0")
+        if len(given) == 1:
+            given *= own.channels
+        held = tuple(n * unit / own.scale for n in getattr(own, name))
+        found[name] = given or held
+    if not (config.data.get("mean") or config.data.get("std")):
+        return base
+    return base._replace(preprocess=replace(own, scale=unit, **found))
 
 
 def pictured(base: Pretrained, size: int) -> Pretrained:
@@ -99,11 +202,23 @@ def _with_positions(base: Pretrained, size: tuple[int, int]) -> Pretrained:
             f"patches, {patch[0]}x{patch[1]}"
         )
     grid = size[0] // patch[0], size[1] // patch[1]
+    table = embed["positions"]["embedding"]
+    if grid[0] == grid[1] and len(table) == 1 + grid[0] * grid[1]:
+        return base
+
+    before = tuple(n // p for n, p in zip(base.preprocess.size, patch, strict=True))
+    old = before if before[0] * before[1] == len(table) - 1 else None
+    start = base.model.init
 
     def resized(params: Any) -> Any:
-        return resize_positions(grid)(jax.random.key(0), full(params, {})).params
+        resize = resize_positions(grid, old=old)
+        return resize(jax.random.key(0), full(params, {})).params
 
-    table = base.params["embed"]["positions"]["embedding"]
-    if isinstance(table, jax.ShapeDtypeStruct):  # of a dry run
+    def init(key: Any) -> Any:  # what starts from scratch has that size, too
+        params, stats = start(key)
+        return resized(params), stats
+
+    base = base._replace(model=base.model._replace(init=init))
+    if isinstance(table, jax.ShapeDtypeStruct):  # there are no weights
         return base._replace(params=jax.eval_shape(resized, base.params))
     return base._replace(params=resized(base.params))

@@ -27,7 +27,7 @@ def read_examples(config: ConfigDict) -> data.Examples:
     """The examples that `config.data.source` names, with labels that fit the task.
 
     A name of the catalogue, `tfds:NAME`, a .csv/.tsv/.jsonl file, or a folder with
-    one sub-folder of texts or of pictures a class.
+    one sub-folder of texts or of pictures a class, or with idx files as MNIST has them.
     """
     if config.task not in TASKS:
         raise no_match("config.task", config.task, TASKS)
@@ -92,7 +92,9 @@ def on_background(
 
 
 def _from_folder(path: Path, background: Any, damaged: str) -> data.Examples:
-    """Pictures if there is one among the first files, else texts."""
+    """Idx files, pictures if there is one among the first files, else texts."""
+    if data.idx_pairs(path):
+        return data.from_idx_folder(path)
     files = (p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
     if any(p.suffix.lower() in data.PICTURES for p in islice(files, 1000)):
         return data.from_image_folder(path, background=background, damaged=damaged)

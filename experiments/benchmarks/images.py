@@ -1,7 +1,8 @@
 """What the rows of images share: a batch, a full or a probing step, features."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from experiments.benchmarks import in_torch, ours
 from experiments.benchmarks.kinds import Ready
 
 CLASSES, RATE = 10, 1e-3
+Work = Literal["full", "probe", "features"]
+"""A step on all weights, one on the head of a frozen body, or features alone."""
 
 
 def images(batch: int, size: int) -> np.ndarray:
@@ -21,6 +24,25 @@ def labels(batch: int) -> np.ndarray:
     """Random classes [B]."""
     drawn = np.random.default_rng(1).integers(0, CLASSES, batch)
     return drawn.astype(np.int32)
+
+
+def our_side(make: Callable[..., Any], work: Work, batch: int, size: int) -> Ready:
+    """Our side of any work; `make(classes=None)` gives the model."""
+    if work == "features":
+        return our_features(make(), batch, size)
+    return our_step(make(classes=CLASSES), batch, size, probe=work == "probe")
+
+
+def their_side(
+    body: Any, width: int, work: Work, batch: int, size: int, **how: Any
+) -> Ready:
+    """The same work of a torch body, which gives features of that width."""
+    import torch
+
+    if work == "features":
+        return their_features(body, batch, size, **how)
+    head = torch.nn.Linear(width, CLASSES)
+    return their_step(body, head, batch, size, work == "probe", **how)
 
 
 def our_step(model: Any, batch: int, size: int, probe: bool) -> Ready:

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from tl_jax.data.idx import from_idx, read_idx
+from tl_jax.data.idx import from_idx, from_idx_folder, read_idx
 
 
 def idx(code, shape, body):
@@ -120,3 +120,89 @@ def test_pictures_with_labels(files):
 def test_files_that_do_not_fit_together(images, labels, said, files):
     with pytest.raises(ValueError, match=said):
         from_idx(*files(images, labels))
+
+
+def put(folder, name, count, packed=False, side=2, first=0):
+    """A pair of files: pictures of one grey level each, which is also their label."""
+    levels = np.arange(first, first + count, dtype=np.uint8)
+    pixels = np.repeat(levels, side * side).tobytes()
+    for half, shape, body in (
+        ("images-idx3-ubyte", (count, side, side), pixels),
+        ("labels-idx1-ubyte", (count,), levels.tobytes()),
+    ):
+        data = idx(8, shape, body)
+        file = folder / f"{name}{half}{'.gz' if packed else ''}"
+        file.write_bytes(gzip.compress(data) if packed else data)
+
+
+def test_a_folder_has_its_splits(tmp_path):
+    put(tmp_path, "t10k-", 2, first=3)
+    put(tmp_path, "train-", 3, packed=True)
+    put(tmp_path, "val-", 1, first=5)
+    (tmp_path / "notes.txt").write_text("of no concern")
+    found = from_idx_folder(tmp_path)
+    assert {k: v.tolist() for k, v in found.splits.items()} == {
+        "train": [0, 1, 2],
+        "test": [3, 4],
+        "validation": [5],
+    }
+    np.testing.assert_array_equal(found.labels, range(6))
+    pixels = found.inputs["image"]
+    assert pixels.shape == (6, 2, 2, 1)
+    np.testing.assert_array_equal(pixels[:, 1, 1, 0], found.labels)
+    assert found.classes == tuple("012345")
+    assert found.name == tmp_path.name
+
+
+def test_one_pair_is_no_split(tmp_path):
+    put(tmp_path, "", 3)
+    assert from_idx_folder(tmp_path, "abc").splits == {}
+    other = tmp_path / "other"
+    other.mkdir()
+    put(other, "emnist-letters-train-", 2)
+    found = from_idx_folder(other, licence="MIT")
+    assert (found.splits, found.licence) == ({}, "MIT")
+    put(other, "emnist-letters-test-", 2)
+    assert list(from_idx_folder(other).splits) == ["train", "test"]
+
+
+def test_a_file_beside_the_same_one_gzipped_is_read_once(tmp_path):
+    put(tmp_path, "train-", 3)
+    put(tmp_path, "train-", 2, packed=True)
+    assert len(from_idx_folder(tmp_path).labels) == 3
+
+
+@pytest.mark.parametrize("half", ["images-idx3-ubyte", "labels-idx1-ubyte"])
+@pytest.mark.parametrize("name", ["train-", "t10k-", ""])
+def test_half_a_pair_is_named(name, half, tmp_path):
+    put(tmp_path, "train-", 2)
+    put(tmp_path, "t10k-", 2)
+    if not name:
+        put(tmp_path, "", 2)
+    (tmp_path / f"{name}{half}").unlink()
+    said = f"beside it: expected {name}{half} or {name}{half}.gz"
+    with pytest.raises(ValueError, match=said) as raised:
+        from_idx_folder(tmp_path)
+    other = {"i": "labels", "l": "images"}[half[0]]
+    assert f"{tmp_path}: {name}{other}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "names", [("a-", "b-"), ("train-", "x-train-"), ("train-", "")]
+)
+def test_pairs_that_are_no_splits(names, tmp_path):
+    for name in names:
+        put(tmp_path, name, 2)
+    with pytest.raises(ValueError, match="not one of each split.*train, t10k, test"):
+        from_idx_folder(tmp_path)
+
+
+def test_folders_that_cannot_be(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected train-images-idx3-ubyte"):
+        from_idx_folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        from_idx_folder(tmp_path / "nowhere")
+    put(tmp_path, "train-", 2)
+    put(tmp_path, "t10k-", 2, side=3)
+    with pytest.raises(ValueError, match=r"sizes: \[2, 2, 1\] and \[3, 3, 1\]"):
+        from_idx_folder(tmp_path)

@@ -101,6 +101,18 @@ def test_efficientnet():
     agree(model, params, stats, body, 112)
 
 
+@pytest.mark.parametrize("row", [resnet, efficientnet, vit])
+def test_both_sides_of_a_row_extract_features(row, monkeypatch):
+    """Ours and the peer's, of the sizes that rows have but of two pictures."""
+    monkeypatch.setattr(row, "BATCH", 2)
+    (found,) = [one for one in row.ROWS if one.name.endswith("_features")]
+    for side in (found.ours[0], found.peers[0]):
+        _, _, function = side.build.partition(":")
+        ready = getattr(row, function)(**side.options)
+        ready.call()
+        assert 0 < ready.facts()["norm of the first features"] < np.inf
+
+
 def test_vit(tmp_path):
     body = vit.body().eval()
     body.vit.save_pretrained(tmp_path)

@@ -12,7 +12,7 @@ from tl_jax import transfer as t
 from tl_jax.models import conv4, efficientnet_lite, mobilenet_v2, resnet
 from tl_jax.models.inverted import Stage, divisible, drop_path, inverted
 from tl_jax.nn import Fixed, Running
-from tl_jax.tree import flatten, merge, partition
+from tl_jax.tree import NoMatch, flatten, merge, partition
 
 SMALL = dict(channels=3, classes=3)
 STAGES = (Stage(1, 3, 1, 1, 8), Stage(2, 5, 2, 3, 12))
@@ -184,8 +184,20 @@ def test_half_precision_stays_near():
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(got[1]))
 
 
-def test_unknown_shapes_say_what_is_known():
-    with pytest.raises(ValueError, match=r"depth=19; known: 18, 34"):
-        resnet(19)
-    with pytest.raises(ValueError, match="efficientnet_lite 7"):
-        efficientnet_lite(7)
+UNKNOWN = {
+    "depth '19'.*nearest: 1": partial(resnet, 19),
+    "depth 'None'": partial(resnet, None, kind="basic"),
+    "stem 'cifra'.*nearest: cifar": partial(resnet, stem="cifra"),
+    "kind 'basik'.*nearest: basic": partial(resnet, kind="basik"),
+    "down 'strid'.*nearest: stride": partial(conv4, down="strid"),
+    "efficientnet_lite '7'": partial(efficientnet_lite, 7),
+    "padding 'sama'.*nearest: same": partial(
+        inverted, STAGES, stem=8, last=16, padding="sama"
+    ),
+}
+
+
+@pytest.mark.parametrize("said", UNKNOWN)
+def test_unknown_values_name_the_nearest(said):
+    with pytest.raises(NoMatch, match=said):
+        UNKNOWN[said]()

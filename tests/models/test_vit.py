@@ -141,8 +141,9 @@ def test_images_that_do_not_fit(shape, text):
 @pytest.mark.parametrize(
     "options, text",
     [
-        (dict(shape="xl"), "known: ti, s, b, l"),
-        (dict(features="max"), "known: cls, mean, pooler"),
+        (dict(shape="tiny"), "shape 'tiny' matches nothing; nearest: ti"),
+        (dict(features="men"), "features 'men' matches nothing; nearest: mean"),
+        (dict(activation="gel"), "activation 'gel' matches nothing; nearest: gelu"),
         (dict(heads=3), "no multiple of 3 heads"),
         (dict(size=9), "9 by 9 does not divide"),
     ],

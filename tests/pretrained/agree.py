@@ -4,7 +4,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
+from tl_jax import data
 from tl_jax.pretrained import files
 
 TOLERANCE = 2e-5
@@ -37,6 +39,21 @@ def photographs(preprocess) -> np.ndarray:
     from sklearn.datasets import load_sample_images
 
     fitted = [preprocess.fit(image) for image in load_sample_images().images]
+    return np.asarray(preprocess({"image": np.stack(fitted)})["image"])
+
+
+def catalogued(name: str, count: int, preprocess) -> np.ndarray:
+    """Pictures of a data set, far apart in it, through a pipeline. [count H W 3].
+
+    Skips where the data set is neither cached nor to be had.
+    """
+    try:
+        column = data.load(name).inputs["image"]
+    except OSError as error:
+        pytest.skip(f"{name} is not to be had: {error}")
+    rows = np.linspace(0, data.sources.rows_of(column) - 1, count).astype(int)
+    held = isinstance(column, np.ndarray)
+    fitted = [preprocess.fit(column[r] if held else column.at(r)) for r in rows]
     return np.asarray(preprocess({"image": np.stack(fitted)})["image"])
 
 

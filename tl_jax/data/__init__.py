@@ -2,7 +2,7 @@
 
 from tl_jax.data.catalogue import catalogue, load
 from tl_jax.data.fitting import fitted
-from tl_jax.data.idx import from_idx, read_idx
+from tl_jax.data.idx import from_idx, from_idx_folder, idx_pairs, read_idx
 from tl_jax.data.image_folder import from_image_folder
 from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
 from tl_jax.data.pictures import (
@@ -47,6 +47,7 @@ __all__ = [
     "from_arrays",
     "from_folder",
     "from_idx",
+    "from_idx_folder",
     "from_image_folder",
     "from_questions",
     "from_table",
@@ -54,6 +55,7 @@ __all__ = [
     "from_tfds",
     "groups_of",
     "held",
+    "idx_pairs",
     "kept_in",
     "load",
     "loader",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_jax.data.idx import read_idx
+from tl_jax.data.idx import from_idx_folder
 from tl_jax.data.pictures import pictures
 from tl_jax.data.sources import Examples, from_arrays
 
@@ -25,17 +25,8 @@ CLOTHES = (
 
 def read_fashion(folder: Path) -> Examples:
     """Fashion-MNIST: 28x28 grey pictures of ten kinds (Xiao et al., 2017)."""
-    found = {}
-    for split, stem in (("train", "train"), ("test", "t10k")):
-        for kind, rank in (("images", 3), ("labels", 1)):
-            (file,) = folder.rglob(f"{stem}-{kind}-idx{rank}-ubyte.gz")
-            found[split, kind] = read_idx(file)
-    parts = ("train", "test")
-    pixels = np.concatenate([found[part, "images"] for part in parts])[..., None]
-    labels = np.concatenate([found[part, "labels"] for part in parts])
-    first = len(found["train", "labels"])
-    splits = {"train": np.arange(first), "test": np.arange(first, len(labels))}
-    return from_arrays({"image": pixels}, labels.astype(np.int32), CLOTHES, splits)
+    (file,) = folder.rglob("train-images-idx3-ubyte.gz")
+    return from_idx_folder(file.parent, CLOTHES)
 
 
 def read_mnist(folder: Path) -> Examples:

@@ -1,6 +1,6 @@
 """Four convolutions: the standard network of few-shot learning."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,10 @@ import jax.numpy as jnp
 from tl_jax.models.convnet import Walk, convnet
 from tl_jax.nn import init_conv, init_dense, init_norm, max_pool
 from tl_jax.nn.conv import Form
+from tl_jax.tree import one_of
 from tl_jax.types import Array, Key, Model, Params
+
+Down = Literal["pool", "stride"]
 
 
 def conv4(
@@ -17,8 +20,9 @@ def conv4(
     channels: int = 3,
     filters: int = 64,
     depth: int = 4,
-    down: Literal["pool", "stride"] = "pool",
+    down: Down = "pool",
     classes: int | None = None,
+    rate: float = 0.0,
     epsilon: float = 1e-5,
     momentum: float = 0.9,
     norm_groups: int = 1,
@@ -30,9 +34,11 @@ def conv4(
     (Vinyals et al., 2016; Snell et al., 2017). `down="pool"` halves by a 2x2 max pool,
     "stride" by the convolution (Finn et al., 2017). Features are the last map,
     flattened, so that `size` gives their width. Sites: `blocks/<i>/{conv,norm}`.
-    `form="taps"` is right under `vmap` over weights and for second derivatives.
-    Raises ValueError for an image that would vanish.
+    `form="taps"` is right under `vmap` over weights and for second derivatives; `rate`
+    is of dropout before the head, which the original has none of. Raises `NoMatch` for
+    an unknown `down`, ValueError for an image that would vanish.
     """
+    one_of("down", down, get_args(Down))
     side = size
     for _ in range(depth):
         side = side // 2 if down == "pool" else -(-side // 2)
@@ -69,7 +75,7 @@ def conv4(
         wide = jnp.promote_types(x.dtype, jnp.float32)
         return x.reshape(len(x), -1).astype(wide)
 
-    settings = dict(epsilon=epsilon, momentum=momentum, form=form, dtype=dtype)
+    settings = dict(rate=rate, epsilon=epsilon, momentum=momentum, form=form)
     return convnet(
         init,
         lambda walk, params, x: x,
@@ -77,6 +83,7 @@ def conv4(
         None,
         width=width,
         norm_groups=norm_groups,
+        dtype=dtype,
         pool=flat,
         **settings,
     )

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from tl_jax.models.convnet import Walk, convnet
 from tl_jax.nn import init_conv, init_dense, init_norm
 from tl_jax.nn.conv import Form, Padding
+from tl_jax.tree import no_match, one_of
 from tl_jax.types import Array, Key, Model, Params
 
 
@@ -90,11 +91,11 @@ def efficientnet_lite(
     """EfficientNet-lite 0 to 4, for images of 224, 240, 260, 280 or 300 pixels.
 
     Stem, last layer and the first and last stage's depth do not grow with the number.
-    TensorFlow's padding. More `settings`: those of `inverted`. ValueError for an
+    TensorFlow's padding. More `settings`: those of `inverted`. Raises `NoMatch` for an
     unknown number.
     """
     if number not in LITE:
-        raise ValueError(f"efficientnet_lite {number}; known: {list(LITE)}")
+        raise no_match("efficientnet_lite", str(number), map(str, LITE))
     width, depth = LITE[number]
     stages = []
     for i, stage in enumerate(EFFICIENTNET):
@@ -129,10 +130,12 @@ def inverted(
     A block of stride 1 that keeps its width is added to its input, the first of all
     only with `add_first` (transformers counts it to the stem); `path_rate` drops that
     branch for whole examples, more often further up (Huang et al., 2016).
-    `padding`: "same" (TensorFlow's) or "half" of the kernel on each side. Sites:
+    `padding`: "same" (TensorFlow's) or "half" of the kernel on each side; `NoMatch`
+    for another. Sites:
     `embed/{conv,norm}`, `blocks/<i>/{expand,norm_expand,depthwise,norm_depthwise,
     project,norm_project}`, `neck/{conv,norm}`.
     """
+    one_of("padding", padding, ("same", "half"))
     shapes = blocks_of(stages, stem)
 
     def pad(size: int) -> Padding:

@@ -1,7 +1,7 @@
 """Residual networks (He et al., 2016), in the form that torchvision and HF train."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from tl_jax.models.convnet import Walk, convnet
 from tl_jax.nn import init_conv, init_dense, init_norm, max_pool
 from tl_jax.nn.conv import Form
+from tl_jax.tree import no_match, one_of
 from tl_jax.types import Array, Key, Model, Params
 
 DEPTHS = {
@@ -19,15 +20,17 @@ DEPTHS = {
     152: ("bottleneck", (3, 8, 36, 3)),
 }
 REDUCTION = 4
+Kind = Literal["basic", "bottleneck"]
+Stem = Literal["imagenet", "cifar"]
 
 
 def resnet(
     depth: int | None = 18,
     *,
-    kind: Literal["basic", "bottleneck"] | None = None,
+    kind: Kind | None = None,
     stages: Sequence[int] | None = None,
     widths: Sequence[int] | None = None,
-    stem: Literal["imagenet", "cifar"] = "imagenet",
+    stem: Stem = "imagenet",
     stem_width: int = 64,
     channels: int = 3,
     classes: int | None = None,
@@ -49,12 +52,14 @@ def resnet(
 
     Sites: `embed/{conv,norm}`, `blocks/<i>/{conv_1,norm_1,conv_2,norm_2}` (and
     `conv_3`, `norm_3`), `blocks/<i>/{shortcut,norm_shortcut}` where the shape changes.
-    Raises ValueError for an unknown depth.
+    Raises `NoMatch` for an unknown depth, kind or stem.
     """
-    if depth is not None and depth not in DEPTHS and (kind is None or stages is None):
-        raise ValueError(f"depth={depth}; known: {', '.join(map(str, DEPTHS))}")
+    if depth not in DEPTHS and (kind is None or stages is None):
+        raise no_match("depth", str(depth), map(str, DEPTHS))
     usual = DEPTHS.get(depth, (kind, stages))
     kind, stages = kind or usual[0], tuple(stages or usual[1])
+    one_of("kind", kind, get_args(Kind))
+    one_of("stem", stem, get_args(Stem))
     if widths is None:
         grown = REDUCTION if kind == "bottleneck" else 1
         widths = [64 * grown * 2**i for i in range(len(stages))]

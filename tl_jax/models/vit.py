@@ -21,7 +21,9 @@ from tl_jax.nn import (
     patched,
     run_blocks,
 )
+from tl_jax.nn.block import ACTIVATIONS
 from tl_jax.nn.dense import keys
+from tl_jax.tree import one_of
 from tl_jax.types import Array, Key, Model, Outputs, Params, Stats
 
 Features = Literal["cls", "mean", "pooler"]
@@ -71,12 +73,13 @@ def vit(
 
     `init` makes positions for `size`. `apply` takes an image of any size whose patches
     fill the table of positions, and raises for another: `resize_positions` first.
+
+    Raises `NoMatch` for an unknown shape, features or activation, ValueError for sizes
+    that don't divide.
     """
-    if shape not in SHAPES:
-        raise ValueError(f"shape={shape!r}; known: {', '.join(SHAPES)}")
-    if features not in get_args(Features):
-        known = ", ".join(get_args(Features))
-        raise ValueError(f"features={features!r}; known: {known}")
+    one_of("shape", shape, SHAPES)
+    one_of("features", features, get_args(Features))
+    one_of("activation", activation, ACTIVATIONS)
     given = dict(width=width, depth=depth, heads=heads, hidden=hidden)
     sizes = SHAPES[shape] | {n: v for n, v in given.items() if v is not None}
     width, hidden = sizes["width"], sizes["hidden"]

@@ -5,6 +5,7 @@ is our own, and its weights have the names of the PyTorch conversion they come f
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from tl_jax.pretrained.family import (
 )
 from tl_jax.pretrained.leaves import shapes_of
 from tl_jax.pretrained.names import Layout, Row
+from tl_jax.pretrained.preprocess import Preprocess
 from tl_jax.pretrained.vision import (
     HEAD,
     SUPPORTED,
@@ -112,17 +114,22 @@ def lite_recipe(
     named, kept = kept_head(config, LIGHT, head)
     classes = labels_of(config) if kept else None
     model = efficientnet_lite(grade, **chosen, classes=classes, dtype=dtype)
-    size = SIZES[grade]
-    fields = dict(resize=size + PADDING, crop=(size, size), resample="bicubic")
-    fields |= dict(mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0, fixed=False)
     return _recipe(
         model,
         _lite_layout,
         chosen | dict(head=head, dtype=jnp.dtype(dtype).name),
         named if kept else f"{LIGHT}Model",
         bare=True,
-        preprocess=pipeline((size, size), **fields),
+        preprocess=lite_pipeline(SIZES[grade]),
     )
+
+
+def lite_pipeline(size: int, channels: int = 3) -> Preprocess:
+    """EfficientNet-lite's pipeline for a size: all but 32 pixels of the short edge."""
+    fields = dict(resize=size + PADDING, crop=(size, size), resample="bicubic")
+    made = pipeline((size, size), channels, **fields, fixed=False)
+    mean, std = (127.0,) * channels, (128.0,) * channels
+    return replace(made, mean=mean, std=std, scale=1.0)
 
 
 def _recipe(

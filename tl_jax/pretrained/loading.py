@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,17 +59,10 @@ def load(
 
     Raises `NotFound`, `Damaged`, `Unsupported` or `Misfit`; ValueErrors for options.
     """
-    folder = resolve(spec, revision)
+    folder, plain = _located(spec, revision, architecture)
     options |= dict(head=head, dtype=dtype) | ({"remat": True} if remat else {})
     named = {} if architecture is None else {"architecture": architecture}
-    asset = ASSETS.get(spec) if isinstance(spec, str) else None
-    if named and (asset or folder.is_dir()):
-        raise ValueError(
-            f"architecture={architecture!r} is for a file of weights alone; {spec} is "
-            "known without it"
-        )
-    architecture = asset.architecture if asset else architecture
-    config, recipe, tensors = _described(folder, architecture, options)
+    config, recipe, tensors = _described(folder, plain, options)
     where = f"{spec} ({recipe.architecture})"
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     fitted = fit(recipe.layout, recipe.leaves, shapes, where)
@@ -96,13 +89,52 @@ def load(
 
 def recipe_of(config: Mapping[str, Any], **options: Any) -> Recipe:
     """The recipe of a config; raises for an unknown `model_type` or option."""
-    kind, reader = config.get("model_type"), reader_of(config).recipe
-    known = [name for name in inspect.signature(reader).parameters if name != "config"]
+    reader = reader_of(config).recipe
+    check_options(config["model_type"], options, keywords(reader))
+    return reader(config, **options)
+
+
+def keywords(make: Callable[..., Any]) -> tuple[str, ...]:
+    """The options of what makes a model: its arguments that are given by name."""
+    known = inspect.signature(make).parameters.values()
+    return tuple(p.name for p in known if p.kind is p.KEYWORD_ONLY)
+
+
+def check_options(what: str, options: Iterable[str], known: Sequence[str]) -> None:
+    """Raise ValueError for an option that is not known, with the nearest."""
     for name in options:
         if name not in known:
             hint = files.did_you_mean(name, known)
-            raise ValueError(f"{kind} has no option {name!r}; {hint}")
-    return reader(config, **options)
+            raise ValueError(f"{what} has no option {name!r}; {hint}")
+
+
+def outline(
+    spec: str | os.PathLike,
+    *,
+    revision: str | None = None,
+    architecture: str | None = None,
+    **options: Any,
+) -> Recipe:
+    """The recipe of what `load` would load, of its config alone; raises as it does."""
+    place, plain = _located(spec, revision, architecture)
+    if plain is None:
+        return recipe_of(files.read_config(place), **options)
+    config = state_dicts.config_of(plain, {})
+    recipe = recipe_of(config, **dict(plain.options) | options)
+    return state_dicts.renamed(plain, config, recipe)
+
+
+def options_of(
+    spec: str | os.PathLike,
+    *,
+    revision: str | None = None,
+    architecture: str | None = None,
+) -> tuple[str, tuple[str, ...]]:
+    """(the `model_type`, its options) of what `load` would load; raises as it does."""
+    place, plain = _located(spec, revision, architecture)
+    config = files.read_config(place) if plain is None else plain.config
+    reader = reader_of(config).recipe
+    return config["model_type"], keywords(reader)
 
 
 def reader_of(config: Mapping[str, Any]) -> Reader:
@@ -114,16 +146,37 @@ def reader_of(config: Mapping[str, Any]) -> Reader:
     return READERS[kind]
 
 
+def _located(
+    spec: str | os.PathLike, revision: str | None, architecture: str | None
+) -> tuple[Path, state_dicts.Plain | None]:
+    """A folder, or a file of weights and what it is."""
+    place = resolve(spec, revision)
+    asset = ASSETS.get(spec) if isinstance(spec, str) else None
+    if architecture is not None and (asset or place.is_dir()):
+        raise superfluous(spec, architecture)
+    if place.is_dir():
+        return place, None
+    architecture = asset.architecture if asset else architecture
+    return place, state_dicts.chosen(architecture, str(place))
+
+
+def superfluous(spec: str | os.PathLike, architecture: str) -> ValueError:
+    """The error for an architecture that is known already; the caller raises it."""
+    return ValueError(
+        f"architecture={architecture!r} is for a file of weights alone; {spec} is "
+        "known without it"
+    )
+
+
 def _described(
-    place: Path, architecture: str | None, options: dict[str, Any]
+    place: Path, plain: state_dicts.Plain | None, options: dict[str, Any]
 ) -> tuple[dict[str, Any], Recipe, dict[str, files.Tensor]]:
     """Config, recipe and headers of a folder or a file of weights."""
-    if place.is_dir():
+    if plain is None:
         config = files.read_config(place)
         if options.get("features") is None and (pooling := _sentence_pooling(place)):
             options |= {"features": pooling}
         return config, recipe_of(config, **options), files.scan(place)
-    plain = state_dicts.chosen(architecture, str(place))
     tensors = files.scan(place)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     config = state_dicts.config_of(plain, shapes)

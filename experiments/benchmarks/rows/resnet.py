@@ -1,5 +1,7 @@
 """ResNet-18 on small images against a torch module of torchvision's layout."""
 
+from functools import partial
+
 from experiments.benchmarks import images, pairs, tried
 from experiments.benchmarks.kinds import Ready, Row
 
@@ -7,24 +9,20 @@ BATCH, SIZE = 64, 32
 WIDTHS = (64, 128, 256, 512)
 
 
-def with_us(dtype: str, probe: bool) -> Ready:
+def with_us(dtype: str, work: images.Work) -> Ready:
     """resnet(18, stem="cifar"), random weights."""
     import jax.numpy as jnp
 
     from tl_jax.models import resnet
 
-    sizes = dict(stem="cifar", classes=images.CLASSES)
-    model = resnet(18, **sizes, dtype=jnp.dtype(dtype))
-    return images.our_step(model, BATCH, SIZE, probe)
+    make = partial(resnet, 18, stem="cifar", dtype=jnp.dtype(dtype))
+    return images.our_side(make, work, BATCH, SIZE)
 
 
-def with_torch(probe: bool, compile: bool, dtype: str) -> Ready:
+def with_torch(work: images.Work, compile: bool, dtype: str) -> Ready:
     """The same shape in torch, channels last."""
-    import torch
-
     how = dict(compile=compile, dtype=dtype)
-    head = torch.nn.Linear(WIDTHS[-1], images.CLASSES)
-    return images.their_step(body(), head, BATCH, SIZE, probe, **how)
+    return images.their_side(body(), WIDTHS[-1], work, BATCH, SIZE, **how)
 
 
 def body():
@@ -55,14 +53,14 @@ def body():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def row(name: str, title: str, work: str, probe: bool) -> Row:
-    """One row; both steps have the same sides."""
+def row(work: images.Work, title: str, what: str) -> Row:
+    """One row; all have the same sides."""
     return Row(
-        name,
-        title,
-        f"{work}; CIFAR stem, batch {BATCH} of {SIZE}x{SIZE}.",
-        ours=pairs.ours(f"{__name__}:with_us", probe=probe),
-        peers=pairs.peers("torch", f"{__name__}:with_torch", probe=probe),
+        f"resnet_{work}",
+        f"ResNet-18, {title}",
+        f"{what}; CIFAR stem, batch {BATCH} of {SIZE}x{SIZE}.",
+        ours=pairs.ours(f"{__name__}:with_us", work=work),
+        peers=pairs.peers("torch", f"{__name__}:with_torch", work=work),
         examples=BATCH,
         product=(BATCH * 16 * 16, 9 * 128, 128),
         tried=tried.CONVOLUTIONS,
@@ -71,15 +69,12 @@ def row(name: str, title: str, work: str, probe: bool) -> Row:
 
 ROWS = (
     row(
-        "resnet_full",
-        "ResNet-18, full step",
-        "One step of AdamW on all weights, batch norm by the batch",
-        False,
+        "full", "full step", "One step of AdamW on all weights, batch norm by the batch"
     ),
     row(
-        "resnet_probe",
-        "ResNet-18, probe step",
+        "probe",
+        "probe step",
         "One step of AdamW on the head, body and statistics frozen",
-        True,
     ),
+    row("features", "features", "Features under running statistics"),
 )

@@ -1,5 +1,7 @@
 """A small vision transformer on small images against transformers."""
 
+from functools import partial
+
 from experiments.benchmarks import images, pairs, tried
 from experiments.benchmarks.kinds import Ready, Row
 
@@ -8,24 +10,20 @@ TOKENS = (SIZE // PATCH) ** 2 + 1
 NEEDS = ("torch", "transformers")
 
 
-def with_us(dtype: str, probe: bool) -> Ready:
+def with_us(dtype: str, work: images.Work) -> Ready:
     """ViT-Ti/4, random weights."""
     import jax.numpy as jnp
 
     from tl_jax.models import vit
 
-    sizes = dict(patch=PATCH, size=SIZE, classes=images.CLASSES)
-    model = vit("ti", **sizes, dtype=jnp.dtype(dtype))
-    return images.our_step(model, BATCH, SIZE, probe)
+    made = dict(patch=PATCH, size=SIZE, dtype=jnp.dtype(dtype))
+    return images.our_side(partial(vit, "ti", **made), work, BATCH, SIZE)
 
 
-def with_transformers(probe: bool, compile: bool, dtype: str) -> Ready:
+def with_transformers(work: images.Work, compile: bool, dtype: str) -> Ready:
     """The same shape as transformers has it, features from the class token."""
-    import torch
-
     how = dict(compile=compile, dtype=dtype)
-    head = torch.nn.Linear(WIDTH, images.CLASSES)
-    return images.their_step(body(), head, BATCH, SIZE, probe, **how)
+    return images.their_side(body(), WIDTH, work, BATCH, SIZE, **how)
 
 
 def body():
@@ -56,15 +54,15 @@ def body():
     return Body()
 
 
-def row(name: str, title: str, work: str, probe: bool) -> Row:
-    """One row; both steps have the same sides."""
+def row(work: images.Work, title: str, what: str) -> Row:
+    """One row; all have the same sides."""
     return Row(
-        name,
-        title,
-        f"{work}; batch {BATCH} of {SIZE}x{SIZE}, {TOKENS} tokens an image.",
-        ours=pairs.ours(f"{__name__}:with_us", probe=probe),
+        f"vit_{work}",
+        f"ViT-Ti/4, {title}",
+        f"{what}; batch {BATCH} of {SIZE}x{SIZE}, {TOKENS} tokens an image.",
+        ours=pairs.ours(f"{__name__}:with_us", work=work),
         peers=pairs.peers(
-            "transformers", f"{__name__}:with_transformers", NEEDS, probe=probe
+            "transformers", f"{__name__}:with_transformers", NEEDS, work=work
         ),
         examples=BATCH,
         product=(BATCH * TOKENS, WIDTH, 4 * WIDTH),
@@ -73,11 +71,7 @@ def row(name: str, title: str, work: str, probe: bool) -> Row:
 
 
 ROWS = (
-    row("vit_full", "ViT-Ti/4, full step", "One step of AdamW on all weights", False),
-    row(
-        "vit_probe",
-        "ViT-Ti/4, probe step",
-        "One step of AdamW on the head, the body frozen",
-        True,
-    ),
+    row("full", "full step", "One step of AdamW on all weights"),
+    row("probe", "probe step", "One step of AdamW on the head, the body frozen"),
+    row("features", "features", "Features of the class token"),
 )
