@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tl_jax.pretrained import torch_files
-from tl_jax.pretrained.files import CONFIG, INDEX, WEIGHTS
+from tl_jax.pretrained.files import CONFIG, FORMATS, INDEX, WEIGHTS
 from tl_jax.tree import nearest
 
 
@@ -28,7 +27,7 @@ ASSETS = {
     "efficientnet-lite0": Place("EFFICIENTNET_LITE0", LITE0, "efficientnet_lite0"),
 }
 """Spec -> place."""
-SUFFIXES = (".safetensors", *torch_files.SUFFIXES)
+SUFFIXES = (".safetensors", *FORMATS)
 """Of files of weights."""
 WANTED = (
     CONFIG,
