@@ -166,6 +166,17 @@ def test_real_weights_recorded(squeezenet, golden):
     assert best(expected, 2) == [[832, 442], [991, 109]]
 
 
+def test_the_classes_come_in_the_usual_order(squeezenet):
+    """A portrait in uniform: bow tie, suit, Windsor tie, military uniform."""
+    from matplotlib.cbook import get_sample_data
+    from PIL import Image
+
+    portrait = Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False))
+    pixels = squeezenet.preprocess.fit(portrait)[None]
+    pixels = np.asarray(squeezenet.preprocess({"image": pixels})["image"])
+    assert best(run(squeezenet, pixels)[0].logits, 4) == [[457, 834, 906, 652]]
+
+
 def test_real_weights_are_saved_with_their_pipeline(squeezenet, tmp_path):
     path = pretrained.save(tmp_path / "saved", squeezenet)
     again = pretrained.load(path)
