@@ -29,6 +29,7 @@ NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1")
 TEXTS = ("BINUNICODE", "SHORT_BINUNICODE")
 BYTES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8")
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 SKIPPED = ("PROTO", "FRAME", "STOP")
 
 
@@ -115,8 +116,8 @@ def _pushed(name: str, argument: Any, stack: list, memo: dict) -> bool:
         stack.append(CONSTANTS[name])
     elif name == "MARK":
         stack.append(MARK)
-    elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
-        stack.append({"D": dict, "L": list, "T": tuple}[name[6]]())
+    elif name in EMPTY:
+        stack.append(EMPTY[name]())
     elif name in ("BINGET", "LONG_BINGET"):
         stack.append(memo[argument])
     elif name == "GLOBAL":
