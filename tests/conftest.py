@@ -95,3 +95,12 @@ def build_tfds() -> Callable[[Path, dict[str, Any], dict[str, list]], Path]:
         return folder
 
     return build
+
+
+@pytest.fixture(scope="session")
+def squeezenet() -> Pretrained:
+    """The real SqueezeNet 1.1; skips where it is neither cached nor to be had."""
+    try:
+        return pretrained.load("squeezenet")
+    except OSError as error:
+        pytest.skip(f"SqueezeNet is not to be had: {error}")

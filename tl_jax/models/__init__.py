@@ -7,6 +7,7 @@ from tl_jax.models.llama import llama
 from tl_jax.models.mlp import mlp
 from tl_jax.models.prepared import prepared
 from tl_jax.models.resnet import resnet
+from tl_jax.models.squeezenet import squeezenet
 from tl_jax.models.vit import vit
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "mobilenet_v2",
     "prepared",
     "resnet",
+    "squeezenet",
     "vit",
 ]

@@ -14,6 +14,8 @@ from tl_jax.nn.patches import expand
 from tl_jax.types import Array, Key, Model, Outputs, Params, Stats
 
 Activation = Callable[[Array], Array]
+Score = Callable[[Params, Array, Array, Key | None], Array]
+"""(head's site, last map [B H W D], features [B D], key) -> logits [B C]."""
 
 
 class Walk(NamedTuple):
@@ -68,12 +70,17 @@ def convnet(
     form: Form = "auto",
     dtype: jnp.dtype = jnp.float32,
     pool: Callable[[Array], Array] = global_pool,
+    score: Score | None = None,
 ) -> Model:
     """A `Model` of a stem, numbered blocks, perhaps a last layer, pooling and a head.
 
     Reads `image` [B H W C], already normalised. `hidden` holds the stem's map, each
-    block's, and the last layer's; `features` are the pooled last one, [B D].
+    block's, and the last layer's; `features` are the pooled last one, [B D]. `score`
+    is how the head reads them, by default the features alone.
     """
+
+    def on_features(site: Params, x: Array, features: Array, key: Key | None) -> Array:
+        return head(site, features, rate=rate, activation="relu", key=key)
 
     def start(key: Key) -> tuple[Params, Stats]:
         params = init(key)
@@ -94,10 +101,8 @@ def convnet(
             hidden.append(x)
         features, logits = pool(x), None
         if "head" in params:
-            read = features.astype(dtype)
-            logits = head(
-                params["head"], read, rate=rate, activation="relu", key=k_head
-            )
+            read = score or on_features
+            logits = read(params["head"], x, features.astype(dtype), k_head)
             logits = logits.astype(features.dtype)
         wide = jnp.promote_types(dtype, jnp.float32)
         maps = tuple(x.astype(wide) for x in hidden)

@@ -1,7 +1,10 @@
 """Heads: what turns features or tokens into logits, if the tree has a `head`."""
 
-from tl_jax.nn import dense, dropout, layer_norm
+import jax
+
+from tl_jax.nn import conv, dense, dropout, global_pool, layer_norm
 from tl_jax.nn.block import ACTIVATIONS
+from tl_jax.nn.conv import Form
 from tl_jax.nn.dense import keys, product
 from tl_jax.types import Array, Key, Params
 
@@ -19,6 +22,18 @@ def head(
         x = ACTIVATIONS[activation](dense(site["hidden"], x))
         x = dropout(x, rate, k_hidden)
     return dense(site, x, key=k_out)
+
+
+def map_head(
+    site: Params, x: Array, *, rate: float, form: Form, key: Key | None
+) -> Array:
+    """Dropout, relu(x W + b) at every place of a map, and the mean over places.
+
+    x [B H W D], kernel [1 1 D C] -> [B C], float32 at least (Lin et al., 2014).
+    """
+    k_in, k_out = keys(key, 2)
+    y = conv(site, dropout(x, rate, k_in), padding=0, form=form, key=k_out)
+    return global_pool(jax.nn.relu(y))
 
 
 def vocabulary_head(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tl_jax.pretrained import torch_files
+from tl_jax.pretrained import numpy_pickles, torch_files
 from tl_jax.pretrained.errors import Damaged
 from tl_jax.tree import nearest
 
@@ -23,6 +23,8 @@ INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 PICKLE = "pytorch_model.bin"
 SHARDED = "pytorch_model.bin.index.json"
+FORMATS = {s: m for m in (torch_files, numpy_pickles) for s in m.SUFFIXES}
+"""Suffix -> what reads such a file; safetensors for all others."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 log = logging.getLogger(__name__)
 
@@ -107,9 +109,9 @@ def _plain(name: str) -> bool:
 
 
 def header(file: Path) -> dict[str, Tensor]:
-    """Shapes and dtypes in one file, of safetensors or of torch by its suffix."""
-    if file.suffix in torch_files.SUFFIXES:
-        found = torch_files.header(file)
+    """Shapes and dtypes in one file, whose suffix says the format."""
+    if file.suffix in FORMATS:
+        found = FORMATS[file.suffix].header(file)
         return {n: Tensor(file, t.shape, t.dtype) for n, t in found.items()}
     with _open(file) as opened:
         names = list(opened.keys())
@@ -121,8 +123,8 @@ def header(file: Path) -> dict[str, Tensor]:
 
 
 def _open(file: Path):
-    if file.suffix in torch_files.SUFFIXES:
-        return torch_files.opened(file)
+    if file.suffix in FORMATS:
+        return FORMATS[file.suffix].opened(file)
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -11,7 +11,16 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax.pretrained import bert, files, inverted, llama, resnet, state_dicts, vit
+from tl_jax.pretrained import (
+    bert,
+    files,
+    inverted,
+    llama,
+    resnet,
+    squeezenet,
+    state_dicts,
+    vit,
+)
 from tl_jax.pretrained.family import Reader, Recipe, Unsupported
 from tl_jax.pretrained.leaves import apart
 from tl_jax.pretrained.names import Fit, Misfit, fit, to_ours
@@ -20,7 +29,7 @@ from tl_jax.pretrained.spec import ASSETS, resolve
 from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.types import Pretrained
 
-FAMILIES = (bert, llama, vit, resnet, inverted)
+FAMILIES = (bert, llama, vit, resnet, inverted, squeezenet)
 READERS: Mapping[str, Reader] = {
     kind: reader for family in FAMILIES for kind, reader in family.READERS.items()
 }
@@ -41,21 +50,23 @@ def load(
     """A pretrained model with its weights, tokenizer or image pipeline, and source.
 
     `spec` is a local folder (config.json, model.safetensors or an index of shards),
-    the name of an asset ("minilm", "efficientnet-lite0") or a hub's id, at a
-    `revision`; or a file of weights (.pth), whose `architecture` is "resnet18" to
-    "resnet152" or "mobilenet_v2" with torchvision's names, or "efficientnet_lite0".
+    the name of an asset ("minilm", "efficientnet-lite0", "squeezenet") or a hub's id,
+    at a `revision`; or a file of weights (.pth), whose `architecture` is "resnet18" to
+    "resnet152", "mobilenet_v2", "squeezenet1_0" or "squeezenet1_1" with torchvision's
+    names, or "efficientnet_lite0".
 
     `head="drop"` leaves the head out. `dtype` is what products compute in; parameters
     are float32. `remat` recomputes a transformer's blocks in the backward pass. BERT
     and its kin also take `features`, `over`, `rate`, `attention_rate` and `head_rate`,
     as in `models.bert`; ViT these but `over`; Llama `over` and `attention_rate`;
     ResNet, MobileNetV2 and EfficientNet-lite `rate`, `momentum`, `norm_groups`, `form`,
-    the last two `path_rate`.
+    the last two `path_rate`; SqueezeNet `rate` and `form`.
 
     Every tensor of the file and every leaf of the tree is accounted for. `source`
     holds the `spec`, a content `hash`, what was `omitted` and why, and what `save`
-    needs: the `folder` or file, the `config` and the `options`. EfficientNet-lite is
-    saved with a config of our own, what torchvision named with transformers' names.
+    needs: the `folder` or file, the `config` and the `options`. EfficientNet-lite and
+    SqueezeNet are saved with a config of our own, what else torchvision named with
+    transformers' names.
 
     Raises `NotFound`, `Damaged`, `Unsupported` or `Misfit`; ValueErrors for options.
     """

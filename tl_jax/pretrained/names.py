@@ -21,6 +21,8 @@ KINDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "kernel": (("{}/kernel", ".weight", "dense"),),
     "conv": (("{}/kernel", ".weight", "conv"),),
     "conv+": (("{}/kernel", ".weight", "conv"), ("{}/bias", ".bias", "")),
+    "listed": (("{}/kernel", ".0", ""), ("{}/bias", ".1", "")),
+    "point": (("{}/kernel", ".0", "point"), ("{}/bias", ".1", "")),
     "norm": (("{}/scale", ".weight", ""), ("{}/bias", ".bias", "")),
     "scale": (("{}/scale", ".weight", ""),),
     "batch": (
@@ -36,7 +38,9 @@ KINDS: dict[str, tuple[tuple[str, str, str], ...]] = {
 """Kind -> (our leaf, the file's tensor, how its axes turn)."""
 TURNS: dict[str, tuple[int, ...]] = {"dense": (1, 0), "conv": (2, 3, 1, 0)}
 """Turn -> our axes by their numbers in the file: [O I] -> [I O], OIHW -> HWIO (also
-where each channel has its own kernel); `lead` is a first axis of 1 in the file."""
+where each channel has its own kernel)."""
+LEADS = {"lead": 1, "point": 2}
+"""Turn -> how many first axes of 1 only the file has."""
 OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 SHOWN = 12
 
@@ -176,8 +180,8 @@ def _missing(
 
 def their_shape(shape: Shape, turn: str) -> Shape:
     """The shape that a leaf has in the file."""
-    if turn == "lead":
-        return (1, *shape)
+    if turn in LEADS:
+        return (1,) * LEADS[turn] + tuple(shape)
     if turn in TURNS and len(shape) == len(TURNS[turn]):
         return tuple(shape[TURNS[turn].index(axis)] for axis in range(len(shape)))
     return tuple(shape)
@@ -185,15 +189,15 @@ def their_shape(shape: Shape, turn: str) -> Shape:
 
 def to_ours(array: np.ndarray, turn: str) -> np.ndarray:
     """A tensor of the file with the leaf's axes."""
-    if turn == "lead":
-        return array[0]
+    if turn in LEADS:
+        return array.reshape(array.shape[LEADS[turn] :])
     return array.transpose(TURNS[turn]) if turn else array
 
 
 def to_theirs(array: np.ndarray, turn: str) -> np.ndarray:
     """A leaf with the axes of the file."""
-    if turn == "lead":
-        return array[None]
+    if turn in LEADS:
+        return array.reshape(their_shape(array.shape, turn))
     return array.transpose(np.argsort(TURNS[turn])) if turn else array
 
 

@@ -20,8 +20,8 @@ from tl_jax.pretrained.leaves import shapes_of
 from tl_jax.pretrained.names import Layout, Row
 from tl_jax.pretrained.preprocess import Preprocess
 from tl_jax.pretrained.vision import (
+    CROPPED,
     HEAD,
-    IMAGENET,
     SUPPORTED,
     checked,
     conv_layout,
@@ -32,8 +32,6 @@ from tl_jax.pretrained.vision import (
 )
 
 KINDS = {"basic": "basic", "bottleneck": "bottleneck"}
-CROPPED = dict(resize=256, crop=(224, 224), fixed=False) | IMAGENET
-"""The middle of an image whose short edge is 256, as ResNets are evaluated."""
 
 
 def recipe(

