@@ -1,7 +1,7 @@
 """The pretrained model in the form that a task and its inputs need."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,19 @@ from ml_collections import ConfigDict
 from tl_jax import pretrained
 from tl_jax.distribute import Layout
 from tl_jax.models import prepared
+from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.preprocess import Preprocess
 from tl_jax.pretrained.shapes import PREFIX
 from tl_jax.transfer import full, resize_positions
-from tl_jax.tree import no_match
+from tl_jax.tree import no_match, one_of
 from tl_jax.types import Pretrained
 
 OVER = {"tokens": "tokens", "span": "tokens"}
 """Task -> what its head reads, where that is not the features of the whole."""
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+CHOICES = {"rules": get_args(Rules), "form": get_args(Form)}
+"""Fields of `config.model` that are options of the same name -> their values."""
 
 
 def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
@@ -37,11 +41,13 @@ def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
 
 
 def options_of(config: ConfigDict, layout: Layout) -> dict[str, Any]:
-    """What `config.model` asks of the loading; raises `NoMatch` for its dtype."""
+    """What `config.model` asks of the loading; `NoMatch` for an unknown choice."""
     model = config.model
     if model.dtype not in DTYPES:
         raise no_match("config.model.dtype", model.dtype, DTYPES)
-    options: dict[str, Any] = {}
+    options = {name: model[name] for name in CHOICES if model.get(name)}
+    for name, value in options.items():
+        one_of(f"config.model.{name}", value, CHOICES[name])
     if config.task in OVER:
         options["over"] = OVER[config.task]
     if model.features:

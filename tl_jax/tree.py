@@ -90,6 +90,13 @@ def no_match(kind: str, name: str, known: Iterable[str]) -> NoMatch:
     return NoMatch(f"{kind} {name!r} matches nothing; {hint}")
 
 
+def one_of(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raise `NoMatch` with the nearest names unless `name` is a known one."""
+    known = list(known)
+    if name not in known:
+        raise no_match(kind, name, known)
+
+
 def compile_rule(rule: str) -> re.Pattern:
     """A regular expression, or a ValueError that shows it."""
     try:

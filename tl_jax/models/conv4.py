@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from tl_jax.models.convnet import Walk, convnet
 from tl_jax.nn import init_conv, init_dense, init_norm, max_pool
 from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.types import Array, Key, Model, Params
 
 
@@ -23,6 +24,7 @@ def conv4(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "taps",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Model:
     """3x3 convolution, batch norm, ReLU and halving, four times over.
@@ -30,7 +32,8 @@ def conv4(
     (Vinyals et al., 2016; Snell et al., 2017). `down="pool"` halves by a 2x2 max pool,
     "stride" by the convolution (Finn et al., 2017). Features are the last map,
     flattened, so that `size` gives their width. Sites: `blocks/<i>/{conv,norm}`.
-    `form="taps"` is right under `vmap` over weights and for second derivatives.
+    `form="taps"` is right under `vmap` over weights and for second derivatives; it and
+    `rules` are those of `convnet`.
     Raises ValueError for an image that would vanish.
     """
     side = size
@@ -77,6 +80,7 @@ def conv4(
         None,
         width=width,
         norm_groups=norm_groups,
+        rules=rules,
         pool=flat,
         **settings,
     )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from tl_jax.models.convnet import Walk, convnet
 from tl_jax.nn import init_conv, init_dense, init_norm, max_pool
 from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.types import Array, Key, Model, Params
 
 DEPTHS = {
@@ -38,6 +39,7 @@ def resnet(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Model:
     """x <- relu(f(x) + shortcut(x)), blocks numbered through all stages.
@@ -49,7 +51,7 @@ def resnet(
 
     Sites: `embed/{conv,norm}`, `blocks/<i>/{conv_1,norm_1,conv_2,norm_2}` (and
     `conv_3`, `norm_3`), `blocks/<i>/{shortcut,norm_shortcut}` where the shape changes.
-    Raises ValueError for an unknown depth.
+    Raises ValueError for an unknown depth. `form` and `rules` are those of `convnet`.
     """
     if depth is not None and depth not in DEPTHS and (kind is None or stages is None):
         raise ValueError(f"depth={depth}; known: {', '.join(map(str, DEPTHS))}")
@@ -93,7 +95,7 @@ def resnet(
         return jax.nn.relu(x + y)
 
     settings = dict(rate=rate, epsilon=epsilon, momentum=momentum, form=form)
-    settings |= dict(norm_groups=norm_groups, dtype=dtype)
+    settings |= dict(norm_groups=norm_groups, rules=rules, dtype=dtype)
     return convnet(init, first, body, None, width=widths[-1], **settings)
 
 
