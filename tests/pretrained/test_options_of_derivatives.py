@@ -10,7 +10,7 @@ from tl_jax.tree import NoMatch
 
 TOKENS = {"tokens": jax.ShapeDtypeStruct((2, 4), jnp.int32)}
 PLACES = ("bert/bert_model", "bert/distilbert_sequence", "llama/llama_words")
-PICTURED = ("vision/vit_model", "vision/resnet_basic", "vision/mobilenet")
+PICTURED = ("vision/vit_image", "vision/resnet_basic", "vision/mobilenet")
 LITE = {"model_type": "efficientnet_lite", "number": 0}
 
 
