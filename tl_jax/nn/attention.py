@@ -78,9 +78,9 @@ def _looked_up_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     dq, dk, dv, *_ = tangents
     powers, total = _powers(q, k, mask)
     weights = powers / total
-    scores = (_scores(dq, k) + _scores(q, dk)) / q.shape[-1] ** 0.5
+    seeing = _seeing(mask, q.dtype)  # applied where the arrays are small
+    scores = (_scores(dq * seeing, k) + _scores(q * seeing, dk)) / q.shape[-1] ** 0.5
     moved = weights * (scores - (weights * scores).sum(-1, keepdims=True))
-    moved = jnp.where(mask, moved, 0)  # a row that sees nothing has weights, too
     shown = _dropped(weights, kept)
     return _values(shown, v), _values(_dropped(moved, kept), v) + _values(shown, dv)
 
@@ -111,7 +111,8 @@ def _half_backward(saved: tuple, cotangent: Array) -> tuple:
     dy = cotangent.astype(q.dtype)
     mean = (cotangent * y).sum(-1, keepdims=True)
     scores = _dropped(_scores(dy, v), kept) - mean
-    scores = jnp.where(mask, weights * scores / q.shape[-1] ** 0.5, 0).astype(q.dtype)
+    scale = _seeing(mask, jnp.float32) / q.shape[-1] ** 0.5
+    scores = (weights * scores * scale).astype(q.dtype)
     dq = _values(scores, k)
     dk = _gathered(scores, q)
     dv = _gathered(_dropped(weights, kept), dy)
@@ -127,6 +128,11 @@ def _powers(q: Array, k: Array, mask: Array) -> tuple[Array, Array]:
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     powers = jnp.exp(scores - lax.stop_gradient(scores.max(-1, keepdims=True)))
     return powers, powers.sum(-1, keepdims=True)
+
+
+def _seeing(mask: Array, dtype: jnp.dtype) -> Array:
+    """1 for a row that sees something, else 0: no score moves its even weights."""
+    return mask.any(-1, keepdims=True).astype(dtype)
 
 
 def _dropped(weights: Array, kept: Array | None) -> Array:
