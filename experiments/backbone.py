@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +12,25 @@ from experiments.settings import names
 from tl_jax import pretrained
 from tl_jax.distribute import Layout
 from tl_jax.models import prepared
+from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.preprocess import Preprocess
 from tl_jax.pretrained.shapes import abstract
 from tl_jax.pretrained.shapes import options_of as known_options
 from tl_jax.pretrained.spec import SHAPE, resolve
 from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.transfer import full, resize_positions
-from tl_jax.tree import NoMatch, nearest, no_match
+from tl_jax.tree import NoMatch, nearest, no_match, one_of
 from tl_jax.types import Pretrained
 
 RATES = ("rate", "attention_rate", "head_rate")
 """Options that `config.model.dropout` sets, those of them that a family has."""
-OWN = ("features", "stem", "patch", "channels", "filters", "multiplier", "remat")
+CHOICES = {"rules": get_args(Rules), "form": get_args(Form)}
+"""Options of derivatives and convolutions, as `config.model` names them -> values."""
+OWN = (
+    *("features", "stem", "patch", "channels", "filters", "multiplier", "remat"),
+    *CHOICES,
+)
 """Fields of `config.model` that are options of the same name; 0 or empty: not set."""
 FIELDS = {
     **{name: f"config.model.{name}" for name in OWN},
@@ -93,6 +100,9 @@ def options_of(config: ConfigDict, layout: Layout) -> dict[str, Any]:
     model = config.model
     if model.dtype not in DTYPES:
         raise no_match("config.model.dtype", model.dtype, DTYPES)
+    for name, known in CHOICES.items():
+        if model.get(name):
+            one_of(f"config.model.{name}", model[name], known)
     named = {"architecture": model.architecture} if model.architecture else {}
     try:
         what, known = known_options(model.spec, **named)

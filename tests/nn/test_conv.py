@@ -1,5 +1,7 @@
 """Convolution and pooling against loops that a reader can check."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import pytest
 
 from tl_jax.nn import avg_pool, conv, global_pool, init_conv, max_pool
 from tl_jax.nn.conv import pads_of
+from tl_jax.tree import NoMatch
 
 
 def looped(x, kernel, stride, pads, groups=1):
@@ -63,19 +66,58 @@ def test_a_point_convolution_is_a_product(stride):
     )
 
 
-def test_gradients_of_a_depthwise_convolution():
+@pytest.mark.parametrize("how", [{}, {"form": "taps"}, {"rules": "auto"}])
+def test_gradients_of_a_depthwise_convolution(how):
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 4))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 1, 4))
 
-    def total(form, x, kernel):
-        y = conv({"kernel": kernel}, x, stride=2, groups=4, form=form)
+    def total(how, x, kernel):
+        y = conv({"kernel": kernel}, x, stride=2, groups=4, **how)
         return jnp.square(y).sum()
 
     got, want = (
-        jax.jit(jax.grad(lambda *a, f=form: total(f, *a), (0, 1)))(x, kernel)
-        for form in ("auto", "lax")
+        jax.jit(jax.grad(partial(total, how), (0, 1)))(x, kernel)
+        for how in (how, {"form": "lax"})
     )
     chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-4)
+
+
+SHAPES = {
+    "wide": (3, 4, 1),
+    "deep": (3, 1, 4),
+    "grouped": (3, 2, 2),
+    "point": (1, 4, 1),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("form", ["auto", "lax", "taps"])
+def test_who_knows_forward_mode(name, form):
+    size, depth, groups = SHAPES[name]
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 4))
+    kernel = jax.random.normal(jax.random.key(1), (size, size, depth, 4))
+    way = (jnp.cos(x), jnp.sin(kernel))
+
+    def moved(dtype, form, rules):
+        def y(x, kernel):
+            args = dict(stride=2, groups=groups, form=form, rules=rules)
+            return conv({"kernel": kernel}, x, **args)
+
+        low = (x.astype(dtype), kernel), (way[0].astype(dtype), way[1])
+        return jax.jvp(y, *low)
+
+    want = moved(jnp.float32, "lax", "auto")
+    for dtype, tolerance in ((jnp.float32, 1e-5), (jnp.bfloat16, 0.02)):
+        got = moved(dtype, form, "auto")
+        for a, b in zip(got, want, strict=True):
+            assert a.dtype == dtype
+            assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
+    if form == "auto" and name != "grouped":
+        with pytest.raises(TypeError, match="forward-mode"):
+            moved(jnp.float32, form, "hand")
+    else:
+        got = moved(jnp.float32, form, "hand")
+        chex.assert_trees_all_close(got, want, rtol=1e-5, atol=2e-5)
 
 
 def test_pools_are_loops():
@@ -99,6 +141,21 @@ def test_what_cannot_be_says_so():
         conv({"kernel": jnp.zeros((7, 7, 3, 2))}, x, padding="valid")
 
 
+def test_unknown_forms_and_paddings_name_the_nearest():
+    site, x = {"kernel": jnp.zeros((3, 3, 3, 2))}, jnp.zeros((1, 4, 4, 3))
+    with pytest.raises(NoMatch, match="form 'tap' matches nothing; nearest: taps"):
+        conv(site, x, form="tap")
+    known = "'same', 'valid', a number, or pairs .* nearest: "
+    for name, nearest in (("SAME", "same"), ("Valid", "valid"), ("smae", "same")):
+        with pytest.raises(NoMatch, match=f"padding is {name!r}, expected {known}"):
+            conv(site, x, padding=name)
+        with pytest.raises(NoMatch, match=f"nearest: {nearest}$"):
+            max_pool(x, 2, 2, name)
+    for wrong in ((1, 1), 1.5, ((1, 1),), None):
+        with pytest.raises(NoMatch, match="expected 'same', 'valid', a number, or"):
+            conv(site, x, padding=wrong)
+
+
 def test_initial_kernels_have_the_spread_of_he():
     kernel = init_conv(jax.random.key(0), 3, 64, 128)["kernel"]
     assert kernel.shape == (3, 3, 64, 128)
@@ -110,8 +167,6 @@ def test_initial_kernels_have_the_spread_of_he():
 @pytest.mark.parametrize("form", ["auto", "lax", "taps"])
 @pytest.mark.parametrize("groups", [1, 4])
 def test_every_form_has_gradients_in_every_dtype(dtype, form, groups):
-    if form == "taps" and groups > 1:
-        form = "auto"
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 4))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 4 // groups, 4))
 

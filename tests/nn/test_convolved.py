@@ -7,8 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
-from tl_jax.nn.convolved import convolved, plain_convolved, tapped
+from tl_jax.nn.convolved import (
+    convolved,
+    fast_convolved,
+    plain_convolved,
+    pointwise,
+    shifts,
+    tapped,
+)
 
 CASES = {
     "same": ((3, 3), (1, 1), ((1, 1), (1, 1))),
@@ -17,6 +25,34 @@ CASES = {
     "strided point": ((1, 1), (2, 2), ((0, 0), (0, 0))),
     "odd": ((2, 5), (1, 3), ((0, 2), (3, 1))),
 }
+
+
+DEEP = {
+    "deep": ((3, 3), (1, 1), ((1, 1), (1, 1))),
+    "deep, a column unseen": ((3, 3), (2, 2), ((0, 0), (0, 0))),
+    "deep, odd": ((2, 5), (1, 3), ((0, 2), (3, 1))),
+}
+
+
+def rules() -> dict:
+    """Name -> (rule by hand, plain form, the kernel's shape)."""
+    found = {}
+    for name, (size, stride, pads) in CASES.items():
+        args = dict(stride=stride, pads=pads)
+        found[name] = (
+            lambda x, k, a=args: convolved(x, k, a["stride"], a["pads"]),
+            partial(plain_convolved, **args),
+            (*size, 4, 6),
+        )
+    for name, (size, stride, pads) in DEEP.items():
+        args = dict(stride=stride, pads=pads)
+        found[name] = (
+            lambda x, k, a=args: shifts(x, k, a["stride"], a["pads"]),
+            partial(plain_convolved, **args, groups=4),
+            (*size, 1, 4),
+        )
+    found["pointwise"] = (pointwise, partial(jnp.einsum, "bhwi,io->bhwo"), (4, 6))
+    return found
 
 
 def arrays(size, batch: int = 8, dtype=jnp.float32) -> tuple:
@@ -28,6 +64,11 @@ def arrays(size, batch: int = 8, dtype=jnp.float32) -> tuple:
 def total(f, x, kernel):
     y = f(x, kernel)
     return (y * jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)).sum()
+
+
+def made(shape, batch: int = 8) -> tuple:
+    """An image and a kernel of that shape."""
+    return arrays((1, 1), batch)[0], jax.random.normal(jax.random.key(5), shape) / 3
 
 
 def forms(name: str) -> tuple:
@@ -62,21 +103,74 @@ def test_half_precision_is_near(name):
         assert np.abs(a - b).max() <= 0.02 * np.abs(b).max()
 
 
-def test_the_rule_differentiates_twice_and_under_vmap():
-    size, plain, _, own = forms("same")
-    x, kernel = arrays(size)
-    way = jnp.cos(kernel)
+@pytest.mark.parametrize("batch", [8, 3])
+@pytest.mark.parametrize("name", [*DEEP, "pointwise"])
+def test_points_and_shifts_are_the_plain_form(name, batch):
+    own, plain, shape = rules()[name]
+    x, kernel = made(shape, batch)
+    chex.assert_trees_all_close(own(x, kernel), plain(x, kernel), atol=1e-5)
+    want = jax.grad(partial(total, plain), (0, 1))(x, kernel)
+    got = jax.jit(jax.grad(partial(total, own), (0, 1)))(x, kernel)
+    chex.assert_trees_all_close(got, want, rtol=1e-5, atol=2e-5)
 
-    def curve(f, outer):
+
+@pytest.mark.parametrize("outer", [jax.jacfwd, jax.jacrev])
+@pytest.mark.parametrize("name", rules())
+def test_second_derivatives_equal_finite_differences(name, outer):
+    with jax.enable_x64(True):
+        own, _, shape = rules()[name]
+        at = jax.tree.map(lambda a: a.astype(jnp.float64), made(shape))
+        rng = np.random.default_rng(0)
+        way = jax.tree.map(lambda a: rng.normal(size=a.shape), at)
+
+        def line(t):
+            x, kernel = jax.tree.map(lambda a, w: a + t * w, at, way)
+            slope = jax.grad(lambda *a: jnp.sin(own(*a)).sum(), (0, 1))(x, kernel)
+            return ravel_pytree(slope)[0]
+
+        line, step = jax.jit(line), 1e-5
+        want = (line(step) - line(-step)) / (2 * step)
+        chex.assert_trees_all_close(outer(line)(0.0), want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", rules())
+def test_half_precision_differentiates_twice(name):
+    own, plain, shape = rules()[name]
+    x, kernel = made(shape)
+    way = jnp.cos(x)
+
+    def curve(f, dtype, outer):
         def slope(t):
-            return jax.grad(lambda k: jnp.square(f(x, k)).sum())(kernel + t * way)
+            moved = (x + t * way).astype(dtype)
+            return jax.grad(lambda k: jnp.square(f(moved, k)).sum())(kernel)
 
         return outer(slope)(0.0)
 
+    want = curve(plain, jnp.float32, jax.jacfwd)
     for outer in (jax.jacfwd, jax.jacrev):
-        chex.assert_trees_all_close(
-            curve(own, outer), curve(plain, outer), rtol=1e-4, atol=1e-3
-        )
+        got = curve(own, jnp.bfloat16, outer)
+        assert np.abs(got - want).max() <= 0.03 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_form_without_a_rule_has_its_values_and_forward_mode(name, dtype):
+    size, stride, pads = CASES[name]
+    x, kernel = arrays(size, dtype=dtype)
+    own = convolved(x, kernel, stride, pads)
+    fast = partial(fast_convolved, stride=stride, pads=pads)
+    np.testing.assert_array_equal(fast(x, kernel), own)
+    way = (jnp.cos(x), jnp.sin(kernel))
+    got = jax.jvp(fast, (x, kernel), way)[1]
+    plain = partial(plain_convolved, stride=stride, pads=pads)
+    wide = jax.tree.map(lambda a: a.astype(jnp.float32), ((x, kernel), way))
+    want = jax.jvp(plain, *wide)[1]
+    assert np.abs(got - want).max() <= 0.02 * np.abs(want).max()
+
+
+def test_the_rule_works_under_vmap():
+    size, plain, _, own = forms("same")
+    x, kernel = arrays(size)
     each = jax.vmap(lambda x: jax.grad(partial(total, own), 1)(x[None], kernel))
     every = jax.vmap(lambda x: jax.grad(partial(total, plain), 1)(x[None], kernel))
     chex.assert_trees_all_close(each(x), every(x), rtol=1e-5, atol=1e-5)

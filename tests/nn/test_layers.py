@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tl_jax import nn
+from tl_jax.nn.activations import ACTIVATIONS
 from tl_jax.nn.attention import attend, split_heads
-from tl_jax.nn.block import ACTIVATIONS
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 

@@ -1,6 +1,7 @@
 """Derivative rules written by hand: numbers, second derivatives, half precision."""
 
 from functools import partial
+from typing import get_args
 
 import chex
 import jax
@@ -9,10 +10,14 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from tl_jax.nn import layer_norm
-from tl_jax.nn.activations import gelu
+from tl_jax.nn import conv, layer_norm
+from tl_jax.nn.activations import activate
 from tl_jax.nn.attention import attend
-from tl_jax.nn.dense import product
+from tl_jax.nn.dense import dense, product
+from tl_jax.nn.rules import Rules
+from tl_jax.tree import NoMatch
+
+BOTH = get_args(Rules)
 
 B, H, T, S, D = 2, 3, 4, 5, 6
 
@@ -48,8 +53,8 @@ def qkv(dtype=jnp.float32) -> tuple:
     return (q, k, v), mask
 
 
-def pairs() -> dict:
-    """Name -> (rule by hand, plain one, arguments)."""
+def pairs(rules: Rules = "hand") -> dict:
+    """Name -> (the library's by `rules`, plain one, arguments)."""
     arrays, mask = qkv()
     every = normal(6, B, 2 * H, T, D)
     causal = mask & (jnp.arange(S) <= jnp.arange(T)[:, None] + S - T)
@@ -57,21 +62,25 @@ def pairs() -> dict:
     x = normal(5, B, T, D)
     return {
         "attend": (
-            lambda q, k, v: attend(q, k, v, mask),
+            lambda q, k, v: attend(q, k, v, mask, rules=rules),
             lambda q, k, v: plain_attend(q, k, v, mask),
             arrays,
         ),
         "grouped": (
-            lambda q, k, v: attend(q, k, v, causal),
+            lambda q, k, v: attend(q, k, v, causal, rules=rules),
             lambda q, k, v: plain_attend(q, twice(k), twice(v), causal),
             (every, *arrays[1:]),
         ),
         "layer_norm": (
-            lambda x: layer_norm(site, x, 1e-5),
+            lambda x: layer_norm(site, x, 1e-5, rules),
             lambda x: plain_norm(site, x, 1e-5),
             (x,),
         ),
-        "gelu": (gelu, partial(jax.nn.gelu, approximate=False), (3 * x,)),
+        "gelu": (
+            lambda x: activate("gelu", x, rules),
+            partial(jax.nn.gelu, approximate=False),
+            (3 * x,),
+        ),
     }
 
 
@@ -81,9 +90,10 @@ def scalar(f, *args):
     return (y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)).sum()
 
 
+@pytest.mark.parametrize("rules", BOTH)
 @pytest.mark.parametrize("name", pairs())
-def test_values_and_gradients_are_the_plain_ones(name):
-    own, plain, args = pairs()[name]
+def test_values_and_gradients_are_the_plain_ones(name, rules):
+    own, plain, args = pairs(rules)[name]
     every = tuple(range(len(args)))
     chex.assert_trees_all_close(own(*args), plain(*args), rtol=2e-5, atol=2e-6)
     got = jax.jit(jax.grad(partial(scalar, own), every))(*args)
@@ -91,11 +101,12 @@ def test_values_and_gradients_are_the_plain_ones(name):
     chex.assert_trees_all_close(got, want, rtol=2e-5, atol=5e-6)
 
 
+@pytest.mark.parametrize("rules", BOTH)
 @pytest.mark.parametrize("name", pairs())
 @pytest.mark.parametrize("outer", [jax.jacfwd, jax.jacrev])
-def test_second_derivatives_equal_finite_differences(name, outer):
+def test_second_derivatives_equal_finite_differences(name, outer, rules):
     with jax.enable_x64(True):
-        own, _, args = pairs()[name]
+        own, _, args = pairs(rules)[name]
         args = jax.tree.map(lambda x: x.astype(jnp.float64), args)
         flat, unravel = ravel_pytree(args)
         way = np.random.default_rng(0).normal(size=flat.size)
@@ -110,8 +121,9 @@ def test_second_derivatives_equal_finite_differences(name, outer):
         chex.assert_trees_all_close(got, want, rtol=1e-6, atol=1e-6)
 
 
-def test_forward_mode_goes_through_in_float32():
-    for own, plain, args in pairs().values():
+@pytest.mark.parametrize("rules", BOTH)
+def test_forward_mode_goes_through_in_float32(rules):
+    for own, plain, args in pairs(rules).values():
         way = jax.tree.map(jnp.cos, args)
         got, want = jax.jvp(own, args, way), jax.jvp(plain, args, way)
         chex.assert_trees_all_close(got, want, rtol=2e-5, atol=5e-6)
@@ -150,6 +162,69 @@ def test_a_row_that_sees_nothing_has_no_nan():
     mean = arrays[2].mean(2, keepdims=True)
     y = attend(*arrays, nothing)
     chex.assert_trees_all_close(y, jnp.broadcast_to(mean, y.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("rules", BOTH)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_row_that_sees_nothing_moves_with_values_alone(dtype, rules):
+    arrays, _ = qkv(dtype)
+    nothing = jnp.zeros((B, 1, 1, S), bool)
+
+    def total(q, k, v):
+        return scalar(lambda *a: attend(*a, nothing, rules=rules), q, k, v)
+
+    dq, dk, dv = jax.grad(total, (0, 1, 2))(*arrays)
+    assert not dq.any()
+    assert not dk.any()
+    want = jax.grad(partial(scalar, lambda v: v.mean(2, keepdims=True) + 0 * arrays[0]))
+    assert np.abs(dv - want(arrays[2])).max() <= 0.02 * np.abs(dv).max()
+
+
+HALF = {
+    "product": (lambda rules, a, b: product(a, b, rules), ((B, T, D), (D, 7))),
+    "dense": (
+        lambda rules, x, w: dense({"kernel": w}, x, rules=rules, dtype=jnp.float32),
+        ((B, T, D), (D, 7)),
+    ),
+    "attend": (
+        lambda rules, q, k, v: attend(q, k, v, qkv()[1], rules=rules),
+        ((B, H, T, D), (B, H, S, D), (B, H, S, D)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_rules_of_half_precision_share_values_and_auto_knows_forward_mode(name):
+    own, shapes = HALF[name]
+    wide = tuple(normal(i, *shape) for i, shape in enumerate(shapes))
+    args = tuple(x.astype(jnp.bfloat16) for x in wide)
+    hand, auto = partial(own, "hand"), partial(own, "auto")
+    np.testing.assert_array_equal(hand(*args), auto(*args))
+    every = tuple(range(len(args)))
+    slopes = [jax.grad(partial(scalar, f), every)(*args) for f in (hand, auto)]
+    for a, b in zip(*slopes, strict=True):
+        assert np.abs(a - b).max() <= 0.03 * np.abs(b).max()
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(hand, args, args)
+    got, want = jax.jvp(auto, args, args)[1], jax.jvp(auto, wide, wide)[1]
+    assert np.abs(got - want).max() <= 0.03 * np.abs(want).max()
+
+
+def test_unknown_rules_are_told_by_every_layer():
+    x, kernel = jnp.ones((1, 2, 2, 2)), jnp.ones((1, 1, 2, 2))
+    layers = {
+        "product": lambda rules: product(x, kernel[0, 0], rules),
+        "attend": lambda rules: attend(x, x, x, x > 0, rules=rules),
+        "norm": lambda rules: layer_norm({"scale": 1.0}, x, 1e-5, rules),
+        "gelu": lambda rules: activate("gelu", x, rules),
+        "conv": lambda rules: conv({"kernel": kernel}, x, rules=rules),
+    }
+    for layer in layers.values():
+        layer("auto")
+        with pytest.raises(NoMatch, match="rules 'Auto' matches nothing; nearest"):
+            layer("Auto")
+    with pytest.raises(NoMatch, match="activation 'glu' matches nothing; nearest: gel"):
+        activate("glu", x)
 
 
 @pytest.mark.parametrize("shape", [(5, 8), (2, 3, 8)])

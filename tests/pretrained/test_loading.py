@@ -245,7 +245,7 @@ def test_settings_reach_the_model(golden, edited):
         ("bert_sequence", {"features": "mean"}, "reads 'pooler'"),
         ("bert_sequence", {"over": "tokens"}, "reads 'sequence'"),
         ("distilbert_words", {"features": "pooler"}, "has no pooler"),
-        ("bert_model", {"feature": "cls"}, "known: head, features"),
+        ("bert_model", {"feature": "cls"}, "nearest: features"),
         ("bert_model", {"features": "max"}, "known: mean, cls, pooler"),
         ("bert_model", {"head": "remove"}, "known: keep, drop"),
     ],

@@ -25,6 +25,7 @@ from tl_jax.nn import (
     run_blocks,
 )
 from tl_jax.nn.dense import keys
+from tl_jax.nn.rules import Rules, check_rules
 from tl_jax.types import Array, Key, Model, Outputs, Params, Stats
 
 Features = Literal["mean", "cls", "pooler"]
@@ -50,6 +51,7 @@ def bert(
     features: Features = "mean",
     over: Head = "sequence",
     dtype: jnp.dtype = jnp.float32,
+    rules: Rules = "hand",
     remat: bool = False,
 ) -> Model:
     """An encoder of tokens.
@@ -61,9 +63,11 @@ def bert(
     token through the pooler, tanh(W x + b). `over`: a `head` in the tree reads the
     features, every token, or scores the vocabulary with the tied input embedding.
     `padding_index` makes positions count the tokens that differ from it, from one
-    above it, whatever the mask says (RoBERTa). `dtype` is what products compute in;
-    `remat` recomputes each block. `apply` raises for more tokens than positions.
+    above it, whatever the mask says (RoBERTa). `dtype` is what products compute in,
+    `rules` how they are differentiated (`nn.rules`); `remat` recomputes each block.
+    Raises `NoMatch` for unknown rules; `apply` raises for more tokens than positions.
     """
+    check_rules(rules)
     wide = jnp.promote_types(dtype, jnp.float32)
     body = partial(
         block,
@@ -72,6 +76,7 @@ def bert(
         rate=rate,
         attention_rate=attention_rate,
         activation=activation,
+        rules=rules,
     )
 
     def init(key: Key) -> tuple[Params, Stats]:
@@ -103,7 +108,7 @@ def bert(
             kinds = inputs.get("types", jnp.zeros_like(tokens))
             x = x + embed(site["types"], kinds)
         k_drop, k_patch = keys(key, 2)
-        x = dropout(layer_norm(site["norm"], x, epsilon), rate, k_drop)
+        x = dropout(layer_norm(site["norm"], x, epsilon, rules), rate, k_drop)
         x, mask, _ = patched("sequence", site, (x, mask, at), key=k_patch)
         return x.astype(dtype), mask
 
@@ -113,7 +118,7 @@ def bert(
             return (tokens * shown).sum(1) / jnp.maximum(shown.sum(1), 1)
         first = tokens[:, 0]
         if features == "pooler":
-            return jnp.tanh(dense(params["pooler"], first))
+            return jnp.tanh(dense(params["pooler"], first, rules=rules))
         return first
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
@@ -130,13 +135,12 @@ def bert(
         found, logits = summary(params, tokens, mask), None
         if "head" in params and over == "vocabulary":
             table = params["embed"]["tokens"]["embedding"]
-            logits = vocabulary_head(
-                params["head"], table, tokens, activation=activation, epsilon=epsilon
-            )
+            args = dict(activation=activation, epsilon=epsilon, rules=rules)
+            logits = vocabulary_head(params["head"], table, tokens, **args)
         elif "head" in params:
             read = found if over == "sequence" else tokens
             args = dict(rate=head_rate, activation=head_activation, key=k_head)
-            logits = head(params["head"], read, **args)
+            logits = head(params["head"], read, **args, rules=rules)
         return Outputs(found, logits, tokens, tuple(states)), stats
 
     return Model(init, apply, width)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from tl_jax.models.convnet import Walk, convnet
 from tl_jax.nn import init_conv, init_dense, init_norm, max_pool
 from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.tree import one_of
 from tl_jax.types import Array, Key, Model, Params
 
@@ -27,6 +28,7 @@ def conv4(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "taps",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Model:
     """3x3 convolution, batch norm, ReLU and halving, four times over.
@@ -34,9 +36,10 @@ def conv4(
     (Vinyals et al., 2016; Snell et al., 2017). `down="pool"` halves by a 2x2 max pool,
     "stride" by the convolution (Finn et al., 2017). Features are the last map,
     flattened, so that `size` gives their width. Sites: `blocks/<i>/{conv,norm}`.
-    `form="taps"` is right under `vmap` over weights and for second derivatives; `rate`
-    is of dropout before the head, which the original has none of. Raises `NoMatch` for
-    an unknown `down`, ValueError for an image that would vanish.
+    `form="taps"` is right under `vmap` over weights and for second derivatives; it and
+    `rules` are those of `convnet`. `rate` is of dropout before the head, which the
+    original has none of. Raises `NoMatch` for an unknown `down`, ValueError for an
+    image that would vanish.
     """
     one_of("down", down, get_args(Down))
     side = size
@@ -84,6 +87,7 @@ def conv4(
         width=width,
         norm_groups=norm_groups,
         dtype=dtype,
+        rules=rules,
         pool=flat,
         **settings,
     )

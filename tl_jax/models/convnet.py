@@ -1,7 +1,7 @@
 """What convolutional networks share: a walk over sites that carries statistics."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from tl_jax.nn import Running, batch_norm, conv, global_pool
 from tl_jax.nn.conv import Form
 from tl_jax.nn.dense import keys
 from tl_jax.nn.patches import expand
+from tl_jax.nn.rules import Rules, check_rules
+from tl_jax.tree import one_of
 from tl_jax.types import Array, Key, Model, Outputs, Params, Stats
 
 Activation = Callable[[Array], Array]
@@ -30,6 +32,7 @@ class Walk(NamedTuple):
     momentum: float
     groups: int
     form: Form
+    rules: Rules
 
     def unit(
         self,
@@ -42,7 +45,8 @@ class Walk(NamedTuple):
     ) -> Array:
         """activation(norm(conv(x))) of two sites under the path `at`."""
         first, second = names
-        x = conv(site[first], x, form=self.form, **settings)
+        how = dict(form=self.form, rules=self.rules)
+        x = conv(site[first], x, **how, **settings)
         path = f"{at}/{second}"
         x, self.stats[path] = batch_norm(
             site[second],
@@ -68,6 +72,7 @@ def convnet(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
     pool: Callable[[Array], Array] = global_pool,
     score: Score | None = None,
@@ -76,11 +81,16 @@ def convnet(
 
     Reads `image` [B H W C], already normalised. `hidden` holds the stem's map, each
     block's, and the last layer's; `features` are the pooled last one, [B D]. `score`
-    is how the head reads them, by default the features alone.
+    is how the head reads them, by default the features alone. `form` says how
+    convolutions are computed (`nn.conv`), `rules` how all is differentiated
+    (`nn.rules`); raises `NoMatch` for unknown ones.
     """
+    one_of("form", form, get_args(Form))
+    check_rules(rules)
 
     def on_features(site: Params, x: Array, features: Array, key: Key | None) -> Array:
-        return head(site, features, rate=rate, activation="relu", key=key)
+        args = dict(rate=rate, activation="relu", key=key)
+        return head(site, features, **args, rules=rules)
 
     def start(key: Key) -> tuple[Params, Stats]:
         params = init(key)
@@ -88,7 +98,7 @@ def convnet(
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
         params = expand(params)
-        walk = Walk(dict(stats), norm, epsilon, momentum, norm_groups, form)
+        walk = Walk(dict(stats), norm, epsilon, momentum, norm_groups, form, rules)
         k_blocks, k_head = keys(key, 2)
         x = stem(walk, params, inputs["image"].astype(dtype))
         hidden = [x]

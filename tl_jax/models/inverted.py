@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from tl_jax.models.convnet import Walk, convnet
 from tl_jax.nn import init_conv, init_dense, init_norm
 from tl_jax.nn.conv import Form, Padding
+from tl_jax.nn.rules import Rules
 from tl_jax.tree import no_match, one_of
 from tl_jax.types import Array, Key, Model, Params
 
@@ -123,6 +124,7 @@ def inverted(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Model:
     """A stem of stride 2, blocks that widen, filter each channel and narrow, a neck.
@@ -133,7 +135,8 @@ def inverted(
     `padding`: "same" (TensorFlow's) or "half" of the kernel on each side; `NoMatch`
     for another. Sites:
     `embed/{conv,norm}`, `blocks/<i>/{expand,norm_expand,depthwise,norm_depthwise,
-    project,norm_project}`, `neck/{conv,norm}`.
+    project,norm_project}`, `neck/{conv,norm}`. `form` and `rules` are those of
+    `convnet`.
     """
     one_of("padding", padding, ("same", "half"))
     shapes = blocks_of(stages, stem)
@@ -180,7 +183,7 @@ def inverted(
         return walk.unit(params["neck"], "neck", names, x, jax.nn.relu6, padding=0)
 
     settings = dict(rate=rate, epsilon=epsilon, momentum=momentum, form=form)
-    settings |= dict(norm_groups=norm_groups, dtype=dtype)
+    settings |= dict(norm_groups=norm_groups, rules=rules, dtype=dtype)
     return convnet(init, first, body, neck, width=last, **settings)
 
 

@@ -24,6 +24,7 @@ from tl_jax.nn import (
 )
 from tl_jax.nn.block import mlp
 from tl_jax.nn.dense import keys
+from tl_jax.nn.rules import Rules, check_rules
 from tl_jax.types import Array, Key, Model, Outputs, Params, Stats
 
 Over = Literal["vocabulary", "sequence"]
@@ -52,6 +53,7 @@ def llama(
     attention_rate: float = 0.0,
     over: Over = "vocabulary",
     dtype: jnp.dtype = jnp.float32,
+    rules: Rules = "hand",
     remat: bool = False,
 ) -> Model:
     """A decoder of tokens, each of which sees those up to itself.
@@ -67,11 +69,13 @@ def llama(
     and Wolf, 2017). Logits are in float32 at least.
 
     `kv_heads` are by default `heads`, `head_width` is width / heads, `base` that of
-    the rotary angles. `dtype` is what products compute in; `remat` recomputes each
-    block in the backward pass. A patch at `sequence` gives every token a position.
+    the rotary angles. `dtype` is what products compute in, `rules` how they are
+    differentiated (`nn.rules`); `remat` recomputes each block in the backward pass. A
+    patch at `sequence` gives every token a position.
 
-    Raises ValueError for sizes that don't divide.
+    Raises ValueError for sizes that don't divide, `NoMatch` for unknown rules.
     """
+    check_rules(rules)
     kv_heads, size = check_sizes(width, heads, kv_heads, head_width)
     if over not in get_args(Over):
         raise ValueError(f"over={over!r}; known: {', '.join(get_args(Over))}")
@@ -83,6 +87,7 @@ def llama(
         epsilon=epsilon,
         rate=attention_rate,
         activation=activation,
+        rules=rules,
     )
 
     def init(key: Key) -> tuple[Params, Stats]:
@@ -116,9 +121,9 @@ def llama(
     def scores(params: Params, x: Array, key: Key | None) -> Array | None:
         """x: the last states, or the features where the head reads those."""
         if "head" in params:
-            return dense(params["head"], x, dtype=wide, key=key)
+            return dense(params["head"], x, dtype=wide, key=key, rules=rules)
         if tied and over == "vocabulary":
-            return product(x, params["embed"]["tokens"]["embedding"].T)
+            return product(x, params["embed"]["tokens"]["embedding"].T, rules)
         return None
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
@@ -152,15 +157,16 @@ def block(
     epsilon: float,
     rate: float = 0.0,
     activation: str = "silu",
+    rules: Rules = "hand",
     key: Key | None = None,
 ) -> Array:
     """x <- x + f(norm(x)), f the causal attention, then the MLP. x [B T D]."""
     k_a, k_m = keys(key, 2)
     look = dict(heads=heads, kv_heads=kv_heads, turn=turn, causal=True, rate=rate)
     y = rms_norm(site["norm_attention"], x, epsilon)
-    x = x + attention(site["attention"], y, mask, **look, key=k_a)
+    x = x + attention(site["attention"], y, mask, **look, rules=rules, key=k_a)
     y = rms_norm(site["norm_mlp"], x, epsilon)
-    return x + mlp(site["mlp"], y, activation=activation, key=k_m)
+    return x + mlp(site["mlp"], y, activation=activation, rules=rules, key=k_m)
 
 
 def last_of(tokens: Array, mask: Array) -> Array:

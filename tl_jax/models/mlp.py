@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from tl_jax.nn import Running, batch_norm, dense, dropout, init_dense, init_norm
-from tl_jax.nn.block import ACTIVATIONS
+from tl_jax.nn.activations import activate
 from tl_jax.nn.dense import keys
 from tl_jax.nn.patches import expand
+from tl_jax.nn.rules import Rules, check_rules
 from tl_jax.types import Key, Model, Outputs, Params, Stats
 
 
@@ -22,12 +23,15 @@ def mlp(
     batch_norms: bool = False,
     field: str = "features",
     dtype: jnp.dtype = jnp.float32,
+    rules: Rules = "hand",
 ) -> Model:
     """Dense layers `blocks/<i>` and a linear `head`.
 
     Reads `inputs[field]` [B ...], flattened to [B inputs]. `batch_norms` puts
     `blocks/<i>/norm` behind each product. Features are the last layer's values.
+    `rules` say how all is differentiated (`nn.rules`); `NoMatch` for unknown ones.
     """
+    check_rules(rules)
     shapes = list(zip([inputs, *widths[:-1]], widths, strict=True))
 
     def init(key: Key) -> tuple[Params, Stats]:
@@ -51,14 +55,14 @@ def mlp(
         for i, own in enumerate(keys(key, len(shapes))):
             site, at = params["blocks"][str(i)], f"blocks/{i}/norm"
             k_dense, k_drop = keys(own, 2)
-            x = dense(site, x, key=k_dense)
+            x = dense(site, x, key=k_dense, rules=rules)
             if at in stats:
                 x, stats[at] = batch_norm(site["norm"], stats[at], x, norm=norm)
-            x = dropout(ACTIVATIONS[activation](x), rate, k_drop)
+            x = dropout(activate(activation, x, rules), rate, k_drop)
             hidden.append(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
         features, logits = hidden[-1], None
         if "head" in params:
-            logits = dense(params["head"], x).astype(features.dtype)
+            logits = dense(params["head"], x, rules=rules).astype(features.dtype)
         return Outputs(features, logits, None, tuple(hidden)), stats
 
     return Model(init, apply, widths[-1])

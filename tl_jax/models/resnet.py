@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from tl_jax.models.convnet import Walk, convnet
 from tl_jax.nn import init_conv, init_dense, init_norm, max_pool
 from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.tree import no_match, one_of
 from tl_jax.types import Array, Key, Model, Params
 
@@ -41,6 +42,7 @@ def resnet(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Model:
     """x <- relu(f(x) + shortcut(x)), blocks numbered through all stages.
@@ -52,7 +54,8 @@ def resnet(
 
     Sites: `embed/{conv,norm}`, `blocks/<i>/{conv_1,norm_1,conv_2,norm_2}` (and
     `conv_3`, `norm_3`), `blocks/<i>/{shortcut,norm_shortcut}` where the shape changes.
-    Raises `NoMatch` for an unknown depth, kind or stem.
+    Raises `NoMatch` for an unknown depth, kind or stem. `form` and `rules` are those of
+    `convnet`.
     """
     if depth not in DEPTHS and (kind is None or stages is None):
         raise no_match("depth", str(depth), map(str, DEPTHS))
@@ -98,7 +101,7 @@ def resnet(
         return jax.nn.relu(x + y)
 
     settings = dict(rate=rate, epsilon=epsilon, momentum=momentum, form=form)
-    settings |= dict(norm_groups=norm_groups, dtype=dtype)
+    settings |= dict(norm_groups=norm_groups, rules=rules, dtype=dtype)
     return convnet(init, first, body, None, width=widths[-1], **settings)
 
 

@@ -9,6 +9,8 @@ from tl_jax.models.convnet import Walk, convnet
 from tl_jax.models.head import head, map_head
 from tl_jax.nn import conv, init_conv, init_dense, max_pool, normal
 from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
+from tl_jax.tree import one_of
 from tl_jax.types import Array, Key, Model, Params
 
 Edges = Literal["valid", "same"]
@@ -41,6 +43,7 @@ def squeezenet(
     classes: int | None = None,
     rate: float = 0.5,
     form: Form = "auto",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Model:
     """x <- [relu(s * K1), relu(s * K3)] with s = relu(x * K), eight times over.
@@ -54,13 +57,12 @@ def squeezenet(
     the mean of that map. Dropout of `rate` comes before either.
 
     Sites: `embed/conv`, `blocks/<i>/{squeeze,expand_1,expand_3}`. There are no norms,
-    so there are no statistics. Raises ValueError for an unknown version or padding, and
-    for an image of which a pool would leave nothing.
+    so there are no statistics. `form` and `rules` are those of `convnet`. Raises
+    `NoMatch` for an unknown version or padding, ValueError for an image of which a pool
+    would leave nothing.
     """
-    if version not in VERSIONS:
-        raise ValueError(f"version={version!r}; known: {', '.join(VERSIONS)}")
-    if padding not in get_args(Edges):
-        raise ValueError(f"padding={padding!r}; known: {', '.join(get_args(Edges))}")
+    one_of("version", version, VERSIONS)
+    one_of("padding", padding, get_args(Edges))
     shape, least = VERSIONS[version], least_side(version, padding, ceil)
 
     def init(key: Key) -> Params:
@@ -72,22 +74,24 @@ def squeezenet(
                 f"image is {list(x.shape)}, expected at least {least} pixels a side"
             )
         site = params["embed"]["conv"]
-        x = conv(site, x, stride=2, padding=padding, form=walk.form)
+        x = conv(site, x, stride=2, padding=padding, form=walk.form, rules=walk.rules)
         return _pool(jax.nn.relu(x), ceil)
 
     def body(walk: Walk, name: str, site: Params, x: Array, key: Key | None) -> Array:
         x = _pool(x, ceil) if int(name) in shape.pools else x
-        x = jax.nn.relu(conv(site["squeeze"], x, padding=0, form=walk.form))
-        near = conv(site["expand_1"], x, padding=0, form=walk.form)
-        wide = conv(site["expand_3"], x, padding=1, form=walk.form)
+        how = dict(form=walk.form, rules=walk.rules)
+        x = jax.nn.relu(conv(site["squeeze"], x, padding=0, **how))
+        near = conv(site["expand_1"], x, padding=0, **how)
+        wide = conv(site["expand_3"], x, padding=1, **how)
         return jax.nn.relu(jnp.concatenate([near, wide], -1))
 
     def score(site: Params, x: Array, features: Array, key: Key | None) -> Array:
         if site["kernel"].ndim == 4:
-            return map_head(site, x, rate=rate, form=form, key=key)
-        return head(site, features, rate=rate, activation="relu", key=key)
+            return map_head(site, x, rate=rate, form=form, key=key, rules=rules)
+        own = dict(rate=rate, activation="relu", key=key)
+        return head(site, features, **own, rules=rules)
 
-    settings = dict(width=WIDTH, form=form, dtype=dtype, score=score)
+    settings = dict(width=WIDTH, form=form, rules=rules, dtype=dtype, score=score)
     return convnet(init, first, body, None, **settings)
 
 

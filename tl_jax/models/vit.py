@@ -21,8 +21,9 @@ from tl_jax.nn import (
     patched,
     run_blocks,
 )
-from tl_jax.nn.block import ACTIVATIONS
+from tl_jax.nn.activations import ACTIVATIONS
 from tl_jax.nn.dense import keys
+from tl_jax.nn.rules import Rules, check_rules
 from tl_jax.tree import one_of
 from tl_jax.types import Array, Key, Model, Outputs, Params, Stats
 
@@ -56,6 +57,7 @@ def vit(
     features: Features = "cls",
     qkv_bias: bool = True,
     dtype: jnp.dtype = jnp.float32,
+    rules: Rules = "hand",
     remat: bool = False,
 ) -> Model:
     """An encoder of images, pre-norm, with a class token before the patches.
@@ -69,7 +71,8 @@ def vit(
     adds tokens puts them behind the first and gives them a position below 1: the mean
     takes those from 1 on. `hidden` holds the embedding and every block's output;
     `tokens` is the last one behind the final norm. `dtype` is what products compute
-    in; `remat` recomputes each block in the backward pass.
+    in, `rules` how they are differentiated (`nn.rules`); `remat` recomputes each block
+    in the backward pass.
 
     `init` makes positions for `size`. `apply` takes an image of any size whose patches
     fill the table of positions, and raises for another: `resize_positions` first.
@@ -80,6 +83,7 @@ def vit(
     one_of("shape", shape, SHAPES)
     one_of("features", features, get_args(Features))
     one_of("activation", activation, ACTIVATIONS)
+    check_rules(rules)
     given = dict(width=width, depth=depth, heads=heads, hidden=hidden)
     sizes = SHAPES[shape] | {n: v for n, v in given.items() if v is not None}
     width, hidden = sizes["width"], sizes["hidden"]
@@ -96,6 +100,7 @@ def vit(
         attention_rate=attention_rate,
         activation=activation,
         order="pre",
+        rules=rules,
     )
 
     def init(key: Key) -> tuple[Params, Stats]:
@@ -127,7 +132,8 @@ def vit(
         k_patches, k_drop, k_patch = keys(key, 3)
         kernel = site["patches"]["kernel"]
         flat = site["patches"] | {"kernel": kernel.reshape(-1, kernel.shape[-1])}
-        x = dense(flat, cut(image.astype(dtype), (tall, broad)), key=k_patches)
+        x = cut(image.astype(dtype), (tall, broad))
+        x = dense(flat, x, key=k_patches, rules=rules)
         first = jnp.broadcast_to(site["class"]["embedding"], (len(x), 1, width))
         x = jnp.concatenate([first.astype(wide), x.astype(wide)], axis=1)
         x = dropout(x + site["positions"]["embedding"], rate, k_drop)
@@ -142,7 +148,7 @@ def vit(
             return (tokens * shown).sum(1) / jnp.maximum(shown.sum(1), 1)
         first = tokens[:, 0]
         if features == "pooler":
-            return jnp.tanh(dense(params["pooler"], first))
+            return jnp.tanh(dense(params["pooler"], first, rules=rules))
         return first
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
@@ -155,11 +161,11 @@ def vit(
 
         last, states = run_blocks(params["blocks"], x, step, key=k_blocks, remat=remat)
         states = tuple(s.astype(wide) for s in (x, *states))
-        tokens = layer_norm(params["norm"], last, epsilon).astype(wide)
+        tokens = layer_norm(params["norm"], last, epsilon, rules).astype(wide)
         found, logits = summary(params, tokens, mask, at), None
         if "head" in params:
             args = dict(rate=head_rate, activation="tanh", key=k_head)
-            logits = head(params["head"], found, **args)
+            logits = head(params["head"], found, **args, rules=rules)
         return Outputs(found, logits, tokens, states), stats
 
     return Model(init, apply, width)

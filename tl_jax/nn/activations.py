@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from tl_jax.nn.rules import Rules, by_hand
+from tl_jax.tree import one_of
 from tl_jax.types import Array
 
 
@@ -16,6 +18,11 @@ def gelu(x: Array) -> Array:
     Computed in float32 at least and rounded once. Its own rule, dy = (Phi(x) +
     x phi(x)) dx, keeps one array for the backward pass, in x's dtype.
     """
+    return plain_gelu(x)
+
+
+def plain_gelu(x: Array) -> Array:
+    """The same with JAX's own derivatives."""
     return _gelu(x)[0].astype(x.dtype)
 
 
@@ -41,3 +48,12 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
     "tanh": jnp.tanh,
 }
+PLAIN: dict[str, Callable[[Array], Array]] = {"gelu": plain_gelu}
+"""Of those with a rule by hand: the same without."""
+
+
+def activate(name: str, x: Array, rules: Rules = "hand") -> Array:
+    """The activation of that name, by `rules` (`nn.rules`); `NoMatch` for another."""
+    one_of("activation", name, ACTIVATIONS)
+    own = ACTIVATIONS[name]
+    return (own if by_hand(rules) else PLAIN.get(name, own))(x)

@@ -10,6 +10,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from tl_jax.nn.dense import dense, keys
 from tl_jax.nn.patches import patched
 from tl_jax.nn.rotary import Turns, rotary
+from tl_jax.nn.rules import Rules, by_hand
 from tl_jax.types import Array, Key, Params
 
 
@@ -19,12 +20,21 @@ def split_heads(x: Array, heads: int) -> Array:
     return x.reshape(batch, tokens, heads, width // heads).swapaxes(1, 2)
 
 
-def attend(q: Array, k: Array, v: Array, mask: Array, key=None, rate=0.0) -> Array:
+def attend(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array,
+    key: Key | None = None,
+    rate: float = 0.0,
+    rules: Rules = "hand",
+) -> Array:
     """softmax(q k^T / sqrt(d)) v, the softmax in float32.
 
     q [B H T d], k and v [B G S d], mask (True: look at it) broadcast to [B H T S]
     -> [B H T d]. A row that may look at nothing takes the mean of all values, never
-    NaN. Dropout with `rate` acts on the weights if there is a key.
+    NaN. Dropout with `rate` acts on the weights if there is a key. `rules` say how it
+    is differentiated (`nn.rules`).
 
     Where G is a divisor of H, each head of k and v serves H/G consecutive ones of q
     (Ainslie et al., 2023), as further rows of one product: nothing is repeated.
@@ -38,9 +48,11 @@ def attend(q: Array, k: Array, v: Array, mask: Array, key=None, rate=0.0) -> Arr
     if key is not None and rate > 0:
         weights = (*q.shape[:3], k.shape[2])
         kept = jax.random.bernoulli(key, 1 - rate, weights) / (1 - rate)
-    half = jnp.finfo(q.dtype).bits < 32
-    y = (half_looked_up if half else looked_up)(q, k, v, mask, kept)
-    return y.reshape(shape)
+    if jnp.finfo(q.dtype).bits < 32:
+        own = half_looked_up if by_hand(rules) else plain_half_looked_up
+    else:
+        own = looked_up if by_hand(rules) else plain_looked_up
+    return own(q, k, v, mask, kept).reshape(shape)
 
 
 @jax.custom_jvp
@@ -51,6 +63,11 @@ def looked_up(q: Array, k: Array, v: Array, mask: Array, kept: Array | None) -> 
     mean under P: only P is kept for the backward pass, and V's product comes before
     the division by the softmax's sum.
     """
+    return plain_looked_up(q, k, v, mask, kept)
+
+
+def plain_looked_up(q, k, v, mask, kept) -> Array:
+    """The same with JAX's own derivatives."""
     powers, total = _powers(q, k, mask)
     return _values(_dropped(powers, kept), v) / total
 
@@ -61,7 +78,8 @@ def _looked_up_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     dq, dk, dv, *_ = tangents
     powers, total = _powers(q, k, mask)
     weights = powers / total
-    scores = (_scores(dq, k) + _scores(q, dk)) / q.shape[-1] ** 0.5
+    seeing = _seeing(mask, q.dtype)  # applied where the arrays are small
+    scores = (_scores(dq * seeing, k) + _scores(q * seeing, dk)) / q.shape[-1] ** 0.5
     moved = weights * (scores - (weights * scores).sum(-1, keepdims=True))
     shown = _dropped(weights, kept)
     return _values(shown, v), _values(_dropped(moved, kept), v) + _values(shown, dv)
@@ -73,6 +91,11 @@ def half_looked_up(q, k, v, mask, kept) -> Array:
 
     As with `half_product`: reverse mode and forward over reverse.
     """
+    return plain_half_looked_up(q, k, v, mask, kept)
+
+
+def plain_half_looked_up(q, k, v, mask, kept) -> Array:
+    """The same with JAX's own derivatives, whose products are in float32."""
     return _half_forward(q, k, v, mask, kept)[0]
 
 
@@ -80,15 +103,16 @@ def _half_forward(q, k, v, mask, kept) -> tuple[Array, tuple]:
     powers, total = _powers(q, k, mask)
     weights = (powers / total).astype(q.dtype)
     y = _values(_dropped(weights, kept), v)
-    return y, (q, k, v, weights, kept, y)
+    return y, (q, k, v, mask, weights, kept, y)
 
 
 def _half_backward(saved: tuple, cotangent: Array) -> tuple:
-    q, k, v, weights, kept, y = saved
+    q, k, v, mask, weights, kept, y = saved
     dy = cotangent.astype(q.dtype)
     mean = (cotangent * y).sum(-1, keepdims=True)
     scores = _dropped(_scores(dy, v), kept) - mean
-    scores = (weights * scores / q.shape[-1] ** 0.5).astype(q.dtype)
+    scale = _seeing(mask, jnp.float32) / q.shape[-1] ** 0.5
+    scores = (weights * scores * scale).astype(q.dtype)
     dq = _values(scores, k)
     dk = _gathered(scores, q)
     dv = _gathered(_dropped(weights, kept), dy)
@@ -104,6 +128,11 @@ def _powers(q: Array, k: Array, mask: Array) -> tuple[Array, Array]:
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     powers = jnp.exp(scores - lax.stop_gradient(scores.max(-1, keepdims=True)))
     return powers, powers.sum(-1, keepdims=True)
+
+
+def _seeing(mask: Array, dtype: jnp.dtype) -> Array:
+    """1 for a row that sees something, else 0: no score moves its even weights."""
+    return mask.any(-1, keepdims=True).astype(dtype)
 
 
 def _dropped(weights: Array, kept: Array | None) -> Array:
@@ -174,26 +203,29 @@ def attention(
     turn: Turns | None = None,
     causal: bool = False,
     rate: float = 0.0,
+    rules: Rules = "hand",
     key: Key | None = None,
 ) -> Array:
     """Self-attention of one site (Vaswani et al., 2017).
 
     x [B T D], mask [B S] of the keys (True: present) -> [B T D]. `kv_heads` are the
     heads G of keys and values, by default those of the queries; `turn` rotates
-    queries and keys; `causal` shows each token the ones up to itself.
+    queries and keys; `causal` shows each token the ones up to itself; `rules` say how
+    all is differentiated (`nn.rules`).
 
     Patches at `kv` map (keys [B G S d], values, mask [B S]), the keys already turned,
     and put new ones in front; those at `branch` the result, with x beside.
     """
     k_q, k_k, k_v, k_o, k_w, k_p, k_b = keys(key, 7)
-    q = split_heads(dense(site["query"], x, key=k_q), heads)
-    k = split_heads(dense(site["key"], x, key=k_k), kv_heads or heads)
-    v = split_heads(dense(site["value"], x, key=k_v), kv_heads or heads)
+    by, groups = partial(dense, rules=rules), kv_heads or heads
+    q = split_heads(by(site["query"], x, key=k_q), heads)
+    k = split_heads(by(site["key"], x, key=k_k), groups)
+    v = split_heads(by(site["value"], x, key=k_v), groups)
     if turn is not None:
         q, k = rotary(q, turn), rotary(k, turn)
     k, v, mask = patched("kv", site, (k, v, mask), x=x, key=k_p)
     seen = earlier(mask, x.shape[1]) if causal else mask[:, None, :]
-    y = attend(q, k, v, seen[:, None], k_w, rate).astype(x.dtype)
+    y = attend(q, k, v, seen[:, None], k_w, rate, rules).astype(x.dtype)
     y = y.swapaxes(1, 2).reshape(*x.shape[:2], -1)
-    y = dense(site["output"], y, key=k_o)
+    y = by(site["output"], y, key=k_o)
     return patched("branch", site, y, x=x, key=k_b)

@@ -1,32 +1,43 @@
 """Transformer blocks, and the runner for a row of them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tl_jax.nn.activations import ACTIVATIONS
+from tl_jax.nn.activations import activate
 from tl_jax.nn.attention import attention
 from tl_jax.nn.dense import dense, dropout, keys
 from tl_jax.nn.norms import layer_norm
 from tl_jax.nn.patches import patched
+from tl_jax.nn.rules import Rules
 from tl_jax.types import Array, Key, Params
 
 
-def mlp(site: Params, x: Array, *, activation: str, key: Key | None = None) -> Array:
+def mlp(
+    site: Params,
+    x: Array,
+    *,
+    activation: str,
+    rules: Rules = "hand",
+    key: Key | None = None,
+) -> Array:
     """down(activation(up(x))). x [B T D] -> [B T D].
 
     A site with a gate computes down(activation(gate(x)) * up(x)) (Shazeer, 2020).
+    `rules` say how all is differentiated (`nn.rules`).
     """
     k_up, k_down, k_branch, k_gate = keys(key, 4)
-    y = dense(site["up"], x, key=k_up)
+    y = dense(site["up"], x, key=k_up, rules=rules)
     if "gate" in site:
-        y = ACTIVATIONS[activation](dense(site["gate"], x, key=k_gate)) * y
+        gate = dense(site["gate"], x, key=k_gate, rules=rules)
+        y = activate(activation, gate, rules) * y
     else:
-        y = ACTIVATIONS[activation](y)
-    y = dense(site["down"], y, key=k_down)
+        y = activate(activation, y, rules)
+    y = dense(site["down"], y, key=k_down, rules=rules)
     return patched("branch", site, y, x=x, key=k_branch)
 
 
@@ -41,25 +52,28 @@ def block(
     attention_rate: float = 0.0,
     activation: str = "gelu",
     order: Literal["post", "pre"] = "post",
+    rules: Rules = "hand",
     key: Key | None = None,
 ) -> Array:
     """Attention and MLP, each with a residual sum and a norm. x [B T D] -> [B T D].
 
     `order="post"`: x <- norm(x + f(x)) (BERT); `"pre"`: x <- x + f(norm(x)) (ViT).
+    `rules` say how all is differentiated (`nn.rules`).
     """
     k_a, k_m, k_da, k_dm = keys(key, 4)
-    look = dict(heads=heads, rate=attention_rate, key=k_a)
-    think = dict(activation=activation, key=k_m)
+    look = dict(heads=heads, rate=attention_rate, rules=rules, key=k_a)
+    think = dict(activation=activation, rules=rules, key=k_m)
+    norm = partial(layer_norm, epsilon=epsilon, rules=rules)
     norm_a, norm_m = site["norm_attention"], site["norm_mlp"]
     if order == "pre":
-        y = attention(site["attention"], layer_norm(norm_a, x, epsilon), mask, **look)
+        y = attention(site["attention"], norm(norm_a, x), mask, **look)
         x = x + dropout(y, rate, k_da)
-        y = mlp(site["mlp"], layer_norm(norm_m, x, epsilon), **think)
+        y = mlp(site["mlp"], norm(norm_m, x), **think)
         return x + dropout(y, rate, k_dm)
     y = attention(site["attention"], x, mask, **look)
-    x = layer_norm(norm_a, x + dropout(y, rate, k_da), epsilon)
+    x = norm(norm_a, x + dropout(y, rate, k_da))
     y = mlp(site["mlp"], x, **think)
-    return layer_norm(norm_m, x + dropout(y, rate, k_dm), epsilon)
+    return norm(norm_m, x + dropout(y, rate, k_dm))
 
 
 def block_range(name: str) -> range:

@@ -1,25 +1,32 @@
 """Convolutions and pooling over images [B H W C]."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from tl_jax.nn.convolved import (
+    NO_PADS,
     Pads,
     convolved,
     deep_convolved,
+    fast_convolved,
     plain_convolved,
+    plain_shifts,
     pointwise,
     tapped,
 )
 from tl_jax.nn.dense import product
 from tl_jax.nn.patches import patched
+from tl_jax.nn.rules import Rules, by_hand
+from tl_jax.tree import NoMatch, nearest, one_of
 from tl_jax.types import Array, Key, Params
 
 Padding = Literal["same", "valid"] | int | Sequence[tuple[int, int]]
+NAMED = ("same", "valid")
+"""The paddings that have a name."""
 Form = Literal["auto", "lax", "taps"]
 
 
@@ -31,6 +38,7 @@ def conv(
     padding: Padding = "same",
     groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
     key: Key | None = None,
 ) -> Array:
     """y = x * K + b with the site's patches. x [B H W I] -> [B H' W' O], in x's dtype.
@@ -41,13 +49,19 @@ def conv(
 
     `form` says how, with equal results: "lax" is XLA's convolution; "taps" one product
     for each place of the kernel, right where kernels are batched or differentiated
-    twice; "auto" takes what is fastest, on CPUs by `convolved`, whose rule knows no
-    `jax.jvp`. With groups it is "auto" or "lax".
+    twice; "auto" takes what is fastest, on CPUs in the forms of `nn.convolved`. Groups
+    of several channels are XLA's in each form. `rules` say how "auto" is
+    differentiated (`nn.rules`); "lax" and "taps" have no rule by hand but that of
+    `product` in half precision.
+
+    Raises `NoMatch` for an unknown form, rules or padding, ValueError for channels
+    that don't fit and for an image smaller than the window.
     """
+    one_of("form", form, get_args(Form))
     kernel = site["kernel"]
     pads = pads_of(x.shape[1:3], kernel.shape[:2], stride, padding)
     x = patched("input", site, x, key=key)
-    y = _product(x, kernel, (stride, stride), pads, groups, form)
+    y = _product(x, kernel, (stride, stride), pads, groups, form, rules)
     y = patched("product", site, y, x=x, key=key)
     if "bias" in site:
         y = y + site["bias"]
@@ -55,21 +69,26 @@ def conv(
     return y.astype(x.dtype)
 
 
-def _product(x, kernel, stride, pads: Pads, groups: int, form: Form) -> Array:
+def _product(x, kernel, stride, pads: Pads, groups: int, form, rules) -> Array:
     if x.shape[-1] != kernel.shape[2] * groups:
         raise ValueError(
             f"an image with {x.shape[-1]} channels, but a kernel "
             f"{list(kernel.shape)} in {groups} groups reads {kernel.shape[2] * groups}"
         )
+    hand, taps = by_hand(rules), form == "taps"
     deep = groups > 1 and kernel.shape[2] == 1 and kernel.shape[3] == groups
     if form == "lax" or (groups > 1 and not deep):
         return plain_convolved(x, kernel, stride, pads, groups)
+    if deep and taps:
+        return plain_shifts(x, kernel, stride, pads)
     if deep:
-        return deep_convolved(x, kernel, stride, pads)
-    if kernel.shape[:2] == (1, 1) and pads == ((0, 0), (0, 0)):
-        one = product if form == "taps" else pointwise
-        return one(x[:, :: stride[0], :: stride[1]], kernel[0, 0])
-    return (tapped if form == "taps" else convolved)(x, kernel, stride, pads)
+        return deep_convolved(x, kernel, stride, pads, rules)
+    if kernel.shape[:2] == (1, 1) and pads == NO_PADS:
+        x, kernel = x[:, :: stride[0], :: stride[1]], kernel[0, 0]
+        return pointwise(x, kernel) if hand and not taps else product(x, kernel, rules)
+    if taps:
+        return tapped(x, kernel, stride, pads)
+    return (convolved if hand else fast_convolved)(x, kernel, stride, pads)
 
 
 def init_conv(
@@ -113,7 +132,10 @@ def _pool(x, size, stride, padding, start, combine) -> Array:
 def pads_of(
     image: Sequence[int], size: Sequence[int], stride: int, padding: Padding
 ) -> Pads:
-    """(before, after) for height and width; ValueError where nothing would be left."""
+    """(before, after) for height and width.
+
+    Raises `NoMatch` for an unknown padding, ValueError where nothing would be left.
+    """
     if padding == "same":
         need = [
             max((-(-n // stride) - 1) * stride + k - n, 0)
@@ -121,11 +143,11 @@ def pads_of(
         ]
         pads = tuple((n // 2, n - n // 2) for n in need)
     elif padding == "valid":
-        pads = ((0, 0), (0, 0))
+        pads = NO_PADS
     elif isinstance(padding, int):
         pads = ((padding, padding), (padding, padding))
     else:
-        pads = tuple((int(low), int(high)) for low, high in padding)
+        pads = _pairs(padding)
     for n, k, (low, high) in zip(image, size, pads, strict=True):
         if n + low + high < k:
             raise ValueError(
@@ -133,3 +155,19 @@ def pads_of(
                 f"{size[0]} by {size[1]} with padding {padding!r}"
             )
     return pads
+
+
+def _pairs(padding: Sequence[tuple[int, int]]) -> Pads:
+    """Two pairs of numbers as tuples; raises `NoMatch` for all else."""
+    if not isinstance(padding, str):
+        try:
+            (top, bottom), (left, right) = padding
+            return (int(top), int(bottom)), (int(left), int(right))
+        except (TypeError, ValueError):
+            pass
+    text = isinstance(padding, str)
+    hint = f"; nearest: {nearest(padding.lower(), NAMED, 1)[0]}" if text else ""
+    raise NoMatch(
+        f"padding is {padding!r}, expected {', '.join(map(repr, NAMED))}, a number, or "
+        f"pairs (before, after) for height and width{hint}"
+    )

@@ -5,16 +5,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from tl_jax.nn.patches import patched
+from tl_jax.nn.rules import Rules, by_hand
 from tl_jax.types import Array, Key, Params
 
 
-def product(x: Array, kernel: Array) -> Array:
+def product(x: Array, kernel: Array, rules: Rules = "hand") -> Array:
     """x [... I] times kernel [I O], in x's dtype, accumulated in at least float32.
 
     The result stays in the accumulator's dtype; whoever ends the layer casts. In
-    half precision the backward products are in x's dtype, too, see `half_product`.
+    half precision the backward products are in x's dtype, too, see `half_product`,
+    unless `rules` are "auto" (`nn.rules`).
     """
-    if jnp.finfo(x.dtype).bits < 32:
+    if by_hand(rules) and jnp.finfo(x.dtype).bits < 32:
         return half_product(x, kernel)
     return _dot(x, kernel.astype(x.dtype))
 
@@ -88,13 +90,14 @@ def dense(
     *,
     dtype: jnp.dtype | None = None,
     key: Key | None = None,
+    rules: Rules = "hand",
 ) -> Array:
     """y = x W + b with the site's patches. x [... I] -> [... O].
 
     The product is computed in x's dtype; the result is in `dtype`, by default x's.
     """
     x = patched("input", site, x, key=key)
-    y = product(x, site["kernel"])
+    y = product(x, site["kernel"], rules)
     y = patched("product", site, y, x=x, key=key)
     if "bias" in site:
         y = y + site["bias"]

@@ -8,17 +8,19 @@ import jax.numpy as jnp
 from jax import lax
 
 from tl_jax.nn.patches import patched
+from tl_jax.nn.rules import Rules, by_hand
 from tl_jax.tree import node
 from tl_jax.types import Array, Params
 
 
-def layer_norm(site: Params, x: Array, epsilon: float) -> Array:
+def layer_norm(site: Params, x: Array, epsilon: float, rules: Rules = "hand") -> Array:
     """(x - mean) / sqrt(var + epsilon) * scale + bias over D (Ba et al., 2016).
 
-    x [... D] -> [... D], in x's dtype.
+    x [... D] -> [... D], in x's dtype, differentiated by `rules` (`nn.rules`).
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    y = standard(epsilon, wide) * site["scale"]
+    own = standard if by_hand(rules) else plain_standard
+    y = own(epsilon, wide) * site["scale"]
     if "bias" in site:
         y = y + site["bias"]
     return patched("output", site, y, x=x).astype(x.dtype)
@@ -42,6 +44,11 @@ def standard(epsilon: float, x: Array) -> Array:
     By its own rule dy = (dx - mean(dx) - y mean(y dx)) / s the backward pass keeps y
     and s and reads them once.
     """
+    return plain_standard(epsilon, x)
+
+
+def plain_standard(epsilon: float, x: Array) -> Array:
+    """The same with JAX's own derivatives."""
     return _standard(epsilon, x)[0]
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import jax.numpy as jnp
 
 from tl_jax.models.bert import Features, Head, bert
+from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.family import (
     DROPPED,
     POOLER_UNUSED,
@@ -56,6 +57,7 @@ def recipe(
     features: Features | None = None,
     over: Head | None = None,
     dtype: jnp.dtype = jnp.float32,
+    rules: Rules = "hand",
     remat: bool = False,
     rate: float | None = None,
     attention_rate: float | None = None,
@@ -83,14 +85,14 @@ def recipe(
     settings = _settings(config, family, table)
     given = dict(rate=rate, attention_rate=attention_rate, head_rate=head_rate)
     settings |= {name: float(v) for name, v in given.items() if v is not None}
-    model = bert(**settings, features=features, over=over, dtype=dtype, remat=remat)
-    options = dict(head=head, features=features, over=over, remat=remat)
+    options = dict(features=features, over=over, rules=rules, remat=remat)
+    model = bert(**settings, **options, dtype=dtype)
     rates = {name: settings[name] for name in given}
     return Recipe(
         model,
         _layout(config, family, table if kept else None, settings, features, head),
         _leaves(model, table if kept else None, settings, config),
-        options | rates | {"dtype": jnp.dtype(dtype).name},
+        options | rates | dict(head=head, dtype=jnp.dtype(dtype).name),
         named if kept else f"{family.classes}Model",
         bare=not kept,
         positions=settings["positions"] - 1 - settings.get("padding_index", -1),

@@ -18,6 +18,7 @@ from tl_jax.models.inverted import (
     inverted,
 )
 from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.family import (
     Reader,
     Recipe,
@@ -61,6 +62,7 @@ def mobilenet_v2_recipe(
     momentum: float = 0.003,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
 ) -> Recipe:
     """What config.json describes, with the given options.
 
@@ -71,7 +73,7 @@ def mobilenet_v2_recipe(
     if rate is None:
         rate = number(config, ["classifier_dropout_prob"], 0.8)
     chosen = dict(rate=rate, path_rate=path_rate, momentum=momentum)
-    chosen = checked(**chosen, norm_groups=norm_groups, form=form)
+    chosen = checked(**chosen, norm_groups=norm_groups, form=form, rules=rules)
     named, kept = kept_head(config, MOBILE, head)
     settings, classes = _settings(config), labels_of(config) if kept else None
     model = inverted(**settings, **chosen, classes=classes, dtype=dtype)
@@ -99,6 +101,7 @@ def lite_recipe(
     momentum: float = 0.99,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
 ) -> Recipe:
     """EfficientNet-lite of the config's `number`, as `mobilenet_v2_recipe`.
 
@@ -110,7 +113,7 @@ def lite_recipe(
         raise Unsupported(f"config.json: number is {grade}, known: {list(LITE)}")
     rate = (0.2 if grade < 3 else 0.3) if rate is None else rate
     chosen = dict(rate=rate, path_rate=path_rate, momentum=momentum)
-    chosen = checked(**chosen, norm_groups=norm_groups, form=form)
+    chosen = checked(**chosen, norm_groups=norm_groups, form=form, rules=rules)
     named, kept = kept_head(config, LIGHT, head)
     classes = labels_of(config) if kept else None
     model = efficientnet_lite(grade, **chosen, classes=classes, dtype=dtype)

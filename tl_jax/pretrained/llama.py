@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import jax.numpy as jnp
 
 from tl_jax.models.llama import Over, check_sizes, llama
+from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.bert import ACTIVATIONS
 from tl_jax.pretrained.family import (
     DROPPED,
@@ -62,6 +63,7 @@ def recipe(
     head: Literal["keep", "drop"] = "keep",
     over: Over | None = None,
     dtype: jnp.dtype = jnp.float32,
+    rules: Rules = "hand",
     remat: bool = False,
     attention_rate: float | None = None,
 ) -> Recipe:
@@ -78,13 +80,14 @@ def recipe(
     if attention_rate is not None:
         settings["attention_rate"] = float(attention_rate)
     tied = kept and over == "vocabulary" and _ties(config)
-    model = llama(**settings, tied=tied, over=over, dtype=dtype, remat=remat)
-    options = dict(head=head, over=over, attention_rate=settings["attention_rate"])
+    options = dict(over=over, rules=rules, remat=remat)
+    model = llama(**settings, tied=tied, **options, dtype=dtype)
+    options |= dict(head=head, attention_rate=settings["attention_rate"])
     return Recipe(
         model,
         _layout(settings["depth"], table[1] if kept else None, tied, head),
         _leaves(model, config, over if kept else None),
-        options | {"remat": remat, "dtype": jnp.dtype(dtype).name},
+        options | {"dtype": jnp.dtype(dtype).name},
         named if kept else BODY_ONLY,
         bare=not kept,
         positions=whole({"max_position_embeddings": 2048} | config, LENGTH),

@@ -56,11 +56,12 @@ def load(
     names, or "efficientnet_lite0".
 
     `head="drop"` leaves the head out. `dtype` is what products compute in; parameters
-    are float32. `remat` recomputes a transformer's blocks in the backward pass. BERT
-    and its kin also take `features`, `over`, `rate`, `attention_rate` and `head_rate`,
-    as in `models.bert`; ViT these but `over`; Llama `over` and `attention_rate`;
-    ResNet, MobileNetV2 and EfficientNet-lite `rate`, `momentum`, `norm_groups`, `form`,
-    the last two `path_rate`; SqueezeNet `rate` and `form`.
+    are float32. `remat` recomputes a transformer's blocks in the backward pass. All
+    families take `rules` of derivatives (`nn.rules`). BERT and its kin also take
+    `features`, `over`, `rate`, `attention_rate` and `head_rate`, as in `models.bert`;
+    ViT these but `over`; Llama `over` and `attention_rate`; ResNet, MobileNetV2 and
+    EfficientNet-lite `rate`, `momentum`, `norm_groups`, `form`, the last two
+    `path_rate`; SqueezeNet `rate` and `form`.
 
     Every tensor of the file and every leaf of the tree is accounted for. `source`
     holds the `spec`, a content `hash`, what was `omitted` and why, and what `save`

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from tl_jax.models.resnet import REDUCTION, resnet
 from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.family import (
     Reader,
     Recipe,
@@ -43,6 +44,7 @@ def recipe(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
 ) -> Recipe:
     """What config.json describes, with the given options.
 
@@ -51,7 +53,8 @@ def recipe(
     """
     refuse(config, SUPPORTED | {"hidden_act": ("relu",)})
     named, kept = kept_head(config, "ResNet", head)
-    chosen = checked(rate=rate, momentum=momentum, norm_groups=norm_groups, form=form)
+    chosen = dict(rate=rate, momentum=momentum, norm_groups=norm_groups)
+    chosen = checked(**chosen, form=form, rules=rules)
     settings = _settings(config)
     classes = labels_of(config) if kept else None
     model = resnet(None, **settings, **chosen, classes=classes, dtype=dtype)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from tl_jax.models.squeezenet import VERSIONS, Edges, squeezenet
 from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.family import Reader, Recipe, choice, labels_of, refuse, whole
 from tl_jax.pretrained.leaves import shapes_of
 from tl_jax.pretrained.names import Row
@@ -50,6 +51,7 @@ def recipe(
     dtype: jnp.dtype = jnp.float32,
     rate: float = 0.5,
     form: Form = "auto",
+    rules: Rules = "hand",
 ) -> Recipe:
     """What the config describes, with the given options, as in `models.squeezenet`.
 
@@ -57,7 +59,7 @@ def recipe(
     """
     refuse(config, SUPPORTED)
     named, kept = kept_head(config, CLASSES, head)
-    chosen = checked(rate=rate, form=form)
+    chosen = checked(rate=rate, form=form, rules=rules)
     channels = whole({"num_channels": 3} | config, "num_channels")
     version = choice(config, "version", {v: v for v in VERSIONS}, "1.1")
     model = squeezenet(

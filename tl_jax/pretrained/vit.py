@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import jax.numpy as jnp
 
 from tl_jax.models.vit import Features, grid_of, vit
+from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.bert import ACTIVATIONS
 from tl_jax.pretrained.family import (
     DROPPED,
@@ -55,6 +56,7 @@ def recipe(
     head: Literal["keep", "drop"] = "keep",
     features: Features | None = None,
     dtype: jnp.dtype = jnp.float32,
+    rules: Rules = "hand",
     remat: bool = False,
     rate: float | None = None,
     attention_rate: float | None = None,
@@ -75,14 +77,13 @@ def recipe(
     rates = {n: settings[n] if v is None else float(v) for n, v in given.items()}
     rates["head_rate"] = float(head_rate)
     labels = labels_of(config) if kept else None
-    chosen = dict(features=features, dtype=dtype, remat=remat)
-    model = vit("b", **settings | rates, **chosen, classes=labels)
-    options = dict(head=head, features=features, remat=remat) | rates
+    options = dict(features=features, rules=rules, remat=remat)
+    model = vit("b", **settings | rates, **options, classes=labels, dtype=dtype)
     return Recipe(
         model,
         _layout(settings, features, kept, head),
         shapes_of(model),
-        options | {"dtype": jnp.dtype(dtype).name},
+        options | rates | dict(head=head, dtype=jnp.dtype(dtype).name),
         named if kept else "ViTModel",
         bare=not kept,
         preprocess=pipeline(settings["size"], channels=settings["channels"]),
