@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from tl_jax.nn import conv, layer_norm
 from tl_jax.nn.activations import activate
 from tl_jax.nn.attention import attend
-from tl_jax.nn.dense import dense, product
+from tl_jax.nn.dense import dense, product, thin_product
 from tl_jax.nn.rules import Rules
 from tl_jax.tree import NoMatch
 
@@ -80,6 +80,11 @@ def pairs(rules: Rules = "hand") -> dict:
             lambda x: activate("gelu", x, rules),
             partial(jax.nn.gelu, approximate=False),
             (3 * x,),
+        ),
+        "thin": (
+            lambda x, a, b: thin_product(thin_product(x, a), b),
+            lambda x, a, b: x @ a @ b,
+            (x, normal(7, D, 2), normal(8, 2, D)),
         ),
     }
 

@@ -163,7 +163,7 @@ def _einsum(rule: str, a: Array, b: Array) -> Array:
     """
     wide = jnp.promote_types(a.dtype, jnp.float32)
     einsum = partial(jnp.einsum, preferred_element_type=wide)
-    if jnp.finfo(a.dtype).bits == 32:
+    if jnp.finfo(a.dtype).bits >= 32:
         return einsum(rule, a, b)
 
     def merged(a: Array, b: Array) -> Array:
