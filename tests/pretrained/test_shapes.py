@@ -33,16 +33,19 @@ COUNTS = {
     "efficientnet-lite2": 6_092_072 - 1_281_000,
     "efficientnet-lite3": 8_197_096 - 1_281_000,
     "efficientnet-lite4": 13_006_568 - 1_281_000,
+    "squeezenet1_0": 1_248_424 - 513_000,
+    "squeezenet1_1": 1_235_496 - 513_000,
 }
 """Published numbers of parameters, less those of the pooler or the output layer."""
 PICTURES = {
-    "conv4": dict(size=20, channels=1, filters=3),
-    "resnet18": dict(size=16, stem="cifar"),
+    "conv4": dict(size=20, channels=1, filters=3, rules="auto"),
+    "resnet18": dict(size=16, stem="cifar", rules="auto", form="lax"),
     "resnet50": dict(size=64),
     "vit-tiny": dict(size=12, patch=4, features="mean"),
     "vit-small": dict(size=14, patch=7, features="pooler", remat=True),
     "mobilenet-v2": dict(size=64, multiplier=0.25, channels=1),
     "efficientnet-lite0": dict(size=96),
+    "squeezenet1_1": dict(size=64, channels=1),
 }
 
 

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from tl_jax.models.conv4 import Down, conv4
 from tl_jax.models.inverted import LITE, efficientnet_lite, mobilenet_v2
 from tl_jax.models.resnet import DEPTHS, Stem, resnet
+from tl_jax.models.squeezenet import squeezenet
 from tl_jax.models.vit import Features, Shape, vit
 from tl_jax.nn.conv import Form
+from tl_jax.nn.rules import Rules
 from tl_jax.pretrained import bert, llama, loading
 from tl_jax.pretrained.inverted import SIZES, lite_pipeline
 from tl_jax.pretrained.preprocess import Preprocess
@@ -75,12 +77,13 @@ def _vit(
     attention_rate: float = 0.0,
     head_rate: float = 0.0,
     remat: bool = False,
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Made:
     """The picture warped to a square, as ViTs are evaluated."""
     rates = dict(rate=rate, attention_rate=attention_rate, head_rate=head_rate)
     sizes = dict(size=size, patch=patch, channels=channels)
-    how = dict(features=features, remat=remat, dtype=dtype)
+    how = dict(features=features, remat=remat, rules=rules, dtype=dtype)
     return Made(vit(shape, **sizes, **rates, **how), pipeline((size, size), channels))
 
 
@@ -94,10 +97,12 @@ def _resnet(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Made:
     """With the stem for "cifar", nothing is cut from a picture."""
-    how = checked(rate=rate, momentum=momentum, norm_groups=norm_groups, form=form)
+    shared = dict(norm_groups=norm_groups, form=form, rules=rules)
+    how = checked(rate=rate, momentum=momentum, **shared)
     model = resnet(depth, stem=stem, channels=channels, **how, dtype=dtype)
     if stem == "imagenet":
         return Made(model, _middle(size or 224, channels))
@@ -114,10 +119,12 @@ def _conv4(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
     down: Down = "pool",
     dtype: jnp.dtype = jnp.float32,
 ) -> Made:
-    how = checked(rate=rate, momentum=momentum, norm_groups=norm_groups, form=form)
+    shared = dict(norm_groups=norm_groups, form=form, rules=rules)
+    how = checked(rate=rate, momentum=momentum, **shared)
     sizes = dict(size=size, channels=channels, filters=filters, down=down)
     return Made(conv4(**sizes, **how, dtype=dtype), pipeline((size, size), channels))
 
@@ -132,17 +139,13 @@ def _mobilenet(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Made:
     if not 0 < multiplier < float("inf"):
         raise ValueError(f"multiplier={multiplier!r}, expected a number above 0")
-    how = checked(
-        rate=rate,
-        path_rate=path_rate,
-        momentum=momentum,
-        norm_groups=norm_groups,
-        form=form,
-    )
+    shared = dict(norm_groups=norm_groups, form=form, rules=rules)
+    how = checked(rate=rate, path_rate=path_rate, momentum=momentum, **shared)
     model = mobilenet_v2(multiplier=multiplier, channels=channels, **how, dtype=dtype)
     return Made(model, _middle(size, channels))
 
@@ -157,15 +160,30 @@ def _lite(
     momentum: float = 0.9,
     norm_groups: int = 1,
     form: Form = "auto",
+    rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Made:
-    how = checked(
-        path_rate=path_rate, momentum=momentum, norm_groups=norm_groups, form=form
-    )
+    shared = dict(norm_groups=norm_groups, form=form, rules=rules)
+    how = checked(path_rate=path_rate, momentum=momentum, **shared)
     if rate is not None:
-        how |= checked(rate=rate, norm_groups=norm_groups, form=form)
+        how |= checked(rate=rate, **shared)
     model = efficientnet_lite(number, channels=channels, **how, dtype=dtype)
     return Made(model, lite_pipeline(size or SIZES[number], channels))
+
+
+def _squeezenet(
+    version: str,
+    *,
+    size: int = 224,
+    channels: int = 3,
+    rate: float = 0.5,
+    form: Form = "auto",
+    rules: Rules = "hand",
+    dtype: jnp.dtype = jnp.float32,
+) -> Made:
+    how = checked(rate=rate, form=form, rules=rules)
+    model = squeezenet(version, channels=channels, **how, dtype=dtype)
+    return Made(model, _middle(size, channels))
 
 
 def _middle(size: int, channels: int) -> Preprocess:
@@ -199,6 +217,8 @@ SHAPES: Mapping[str, Maker] = {
     "conv4": _conv4,
     "mobilenet-v2": _mobilenet,
     **{f"efficientnet-lite{number}": partial(_lite, number) for number in LITE},
+    "squeezenet1_0": partial(_squeezenet, "1.0"),
+    "squeezenet1_1": partial(_squeezenet, "1.1"),
 }
 """Name -> what makes it: BERT (Devlin et al., 2019; the small ones: Turc et al., 2019),
 Llama (Touvron et al., 2023; 1.1B: Zhang et al., 2024), and the models of images of
