@@ -15,8 +15,9 @@ HEAD = (
 NOTES = (
     "Median and quartiles of interleaved rounds. `peer / ours` is the median of ratios "
     "within a round, against our side of the same precision: above 1 we are faster.",
-    "GFLOP/s: the FLOPs that XLA counts in our program over the time of each side; the "
-    "peak is the better of a 2048 cubed and the row's own product, in the side's own "
+    "GFLOP/s: the FLOPs that XLA counts in our program, a loop's body once, over the "
+    "time of each side; where we multiply less than a peer, it is less. The peak "
+    "is the better of a 2048 cubed and the row's own product, in the side's own "
     "framework and precision, measured in the same run.",
     f"A round is thrown away where other processes used more than {LIMIT:g} cores "
     "during one of its timings.",

@@ -194,9 +194,9 @@ def test_the_smallest_image(version, padding, ceil):
 
 def test_bad_arguments_and_channels(made):
     model, params, stats = made
-    with pytest.raises(ValueError, match=r"version='1.2'; known: 1.0, 1.1"):
+    with pytest.raises(ValueError, match=r"version '1\.2' .*1\.1"):
         squeezenet("1.2")
-    with pytest.raises(ValueError, match="padding='half'; known: valid, same"):
+    with pytest.raises(ValueError, match="padding 'half' "):
         squeezenet(padding="half")
     with pytest.raises(ValueError, match="an image with 1 channels"):
         model.apply(params, stats, {"image": jnp.ones((1, 40, 40, 1))})
