@@ -131,7 +131,10 @@ def test_options_of_any_spec(golden, tmp_path):
     assert what == "shape:conv4"
     assert {"size", "filters", "norm_groups", "rate"} <= set(known)
     what, known = options_of(str(golden / "llama" / "llama_words"))
-    assert (what, known) == ("llama", ("over", "dtype", "remat", "attention_rate"))
+    assert (what, known) == (
+        "llama",
+        ("over", "dtype", "rules", "remat", "attention_rate"),
+    )
     file = tmp_path / "weights.pth"
     file.write_bytes(b"")  # it is not read
     what, known = options_of(str(file), architecture="resnet18")

@@ -7,7 +7,6 @@ kernel at a stride of 1 goes by `winograd`, all three products. On GPUs and TPUs
 everything is left to XLA.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -17,9 +16,9 @@ from jax import lax
 from tl_jax.nn import winograd
 from tl_jax.nn.dense import product
 from tl_jax.nn.rules import Rules, by_hand
+from tl_jax.nn.windows import Pads, by_platform, padded, places, shifted, undoing
 from tl_jax.types import Array
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
 NO_PADS: Pads = ((0, 0), (0, 0))
 CHUNKS = 8
 """Parts of a batch that a kernel gradient is summed over."""
@@ -45,7 +44,7 @@ def fast_convolved(
         return plain_convolved(x, kernel, stride, pads).astype(wide)
 
     fast = tapped if _half(x) else plain_convolved
-    return _on(partial(fast, stride=stride, pads=pads), plain)(x, kernel)
+    return by_platform(partial(fast, stride=stride, pads=pads), plain)(x, kernel)
 
 
 @jax.custom_vjp
@@ -76,7 +75,7 @@ def _pointwise_backward(saved: tuple, cotangent: Array) -> tuple[Array, Array]:
         dk = _kernel_gradient(x, own, (1, 1, *kernel.shape), (1, 1), NO_PADS)
         return dx, dk[0, 0].astype(kernel.dtype)
 
-    return _on(fast, plain)(x, kernel, cotangent)
+    return by_platform(fast, plain)(x, kernel, cotangent)
 
 
 pointwise.defvjp(_pointwise_forward, _pointwise_backward)
@@ -103,12 +102,12 @@ def plain_convolved(
 def tapped(x: Array, kernel: Array, stride: tuple[int, int], pads: Pads) -> Array:
     """The same as one product a kernel's place, summed."""
     h, w = kernel.shape[:2]
-    x, kernel = _padded(x, pads), kernel.astype(x.dtype)
+    x, kernel = padded(x, pads), kernel.astype(x.dtype)
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    tall, broad = _places(x, (h, w), stride)
+    tall, broad = places(x, (h, w), stride)
     product = partial(jnp.einsum, "bhwi,io->bhwo", preferred_element_type=wide)
     parts = [
-        product(_shifted(x, (a, b), stride, (tall, broad)), kernel[a, b])
+        product(shifted(x, (a, b), stride, (tall, broad)), kernel[a, b])
         for a in range(h)
         for b in range(w)
     ]
@@ -133,7 +132,7 @@ def deep_convolved(
         y = plain_convolved(x, kernel, stride, pads, x.shape[-1])
         return y.astype(jnp.promote_types(x.dtype, jnp.float32))
 
-    return _on(lambda x, kernel: own(x, kernel, stride, pads), plain)(x, kernel)
+    return by_platform(lambda x, kernel: own(x, kernel, stride, pads), plain)(x, kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -152,12 +151,12 @@ def plain_shifts(x: Array, kernel: Array, stride: tuple[int, int], pads: Pads) -
     """The same with JAX's own derivatives."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
     h, w = kernel.shape[:2]
-    x = _padded(x, pads)
-    at = _places(x, (h, w), stride)
+    x = padded(x, pads)
+    at = places(x, (h, w), stride)
     total = jnp.zeros((), wide)
     for a in range(h):
         for b in range(w):
-            part = _shifted(x, (a, b), stride, at).astype(wide)
+            part = shifted(x, (a, b), stride, at).astype(wide)
             total = total + part * kernel[a, b, 0].astype(wide)
     return total
 
@@ -170,7 +169,7 @@ def _shifts_backward(stride, pads, saved: tuple, dy: Array) -> tuple[Array, Arra
     x, kernel = saved
     (dk,) = jax.vjp(lambda own: plain_shifts(x, own, stride, pads), kernel)[1](dy)
     spread = _spread(dy.astype(x.dtype), stride)
-    turned = _turned(kernel.shape[:2], pads)
+    turned = undoing(kernel.shape[:2], pads)
     missing = [
         n - m - sum(p) + k - 1
         for n, m, p, k in zip(
@@ -191,15 +190,6 @@ def _spread(dy: Array, stride: tuple[int, int]) -> Array:
     return lax.pad(dy, jnp.zeros((), dy.dtype), edges)
 
 
-def _turned(size: tuple[int, int], pads: Pads) -> Pads:
-    """Pads of the convolution, at a stride of 1, that undoes one's shifts."""
-    low, high = (
-        (n - 1 - first, n - 1 - last)
-        for n, (first, last) in zip(size, pads, strict=True)
-    )
-    return low, high
-
-
 def _forward(x, kernel, stride, pads) -> tuple[Array, tuple]:
     saved = x, kernel
     if not _by_tiles(x, kernel, stride, pads):
@@ -211,7 +201,7 @@ def _forward(x, kernel, stride, pads) -> tuple[Array, tuple]:
     def fast(x: Array, kernel: Array) -> Array:
         return winograd.winograd(x, kernel.astype(x.dtype), pads)
 
-    return _on(fast, plain)(x, kernel), saved
+    return by_platform(fast, plain)(x, kernel), saved
 
 
 def _by_tiles(x: Array, kernel: Array, stride, pads) -> bool:
@@ -234,15 +224,10 @@ def _backward(stride, pads, saved: tuple, cotangent: Array) -> tuple[Array, Arra
         dk = _kernel_gradient(x, dy, kernel.shape, stride, pads)
         return _input_gradient(x, own, dy, stride, pads), dk.astype(kernel.dtype)
 
-    return _on(fast, plain)(x, own, dy)
+    return by_platform(fast, plain)(x, own, dy)
 
 
 convolved.defvjp(_forward, _backward)
-
-
-def _on(cpu: Callable, other: Callable) -> Callable:
-    """`cpu` where that is what the program is compiled for, else `other`."""
-    return lambda *args: lax.platform_dependent(*args, cpu=cpu, default=other)
 
 
 def _half(x: Array) -> bool:
@@ -260,7 +245,7 @@ def _transposed(x: Array, kernel: Array, dy: Array, stride, pads):
 
 def _input_gradient(x: Array, kernel: Array, dy: Array, stride, pads) -> Array:
     """dx: for a stride of 1 the cotangent with the kernel turned about."""
-    turned = _turned(kernel.shape[:2], pads)
+    turned = undoing(kernel.shape[:2], pads)
     if not _half(x):
         if _by_tiles(dy, kernel, stride, turned):
             return winograd.winograd(dy, kernel, turned, back=True)
@@ -278,13 +263,13 @@ def _kernel_gradient(x: Array, dy: Array, shape, stride, pads) -> Array:
         return winograd.kernel_gradient(x, dy, pads)
     h, w, width, out = shape
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    x, places = _padded(x, pads), dy.shape[1:3]
+    x, at = padded(x, pads), dy.shape[1:3]
 
     def rows(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
         x, dy = part
         found = []
         for a in range(h):
-            shifts = [_shifted(x, (a, b), stride, places) for b in range(w)]
+            shifts = [shifted(x, (a, b), stride, at) for b in range(w)]
             columns = jnp.concatenate(shifts, axis=-1)
             rule = "bhwo,bhwk->ok"
             found.append(jnp.einsum(rule, dy, columns, preferred_element_type=wide))
@@ -295,24 +280,3 @@ def _kernel_gradient(x: Array, dy: Array, shape, stride, pads) -> Array:
     start = jnp.zeros((h, out, w * width), wide)
     total, _ = lax.scan(rows, start, tuple(parts))
     return total.reshape(h, out, w, width).transpose(0, 2, 3, 1)
-
-
-def _padded(x: Array, pads: Pads) -> Array:
-    """Zeros around; a negative number cuts."""
-    edges = [(0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)]
-    return lax.pad(x, jnp.zeros((), x.dtype), edges)
-
-
-def _places(x: Array, size: tuple[int, int], stride) -> tuple[int, int]:
-    """Where a kernel fits into a padded x."""
-    found = [
-        (n - k) // s + 1 for n, k, s in zip(x.shape[1:3], size, stride, strict=True)
-    ]
-    return found[0], found[1]
-
-
-def _shifted(x: Array, by: tuple[int, int], stride, places) -> Array:
-    """What a kernel's place `by` sees of a padded x, [B H' W' I]."""
-    stop = [b + (n - 1) * s + 1 for b, n, s in zip(by, places, stride, strict=True)]
-    first, last = (0, *by, 0), (len(x), *stop, x.shape[3])
-    return lax.slice(x, first, last, (1, *stride, 1))

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jax import lax
 
+from tl_jax.nn.windows import Pads
 from tl_jax.types import Array
 
 Size = tuple[int, int]
-Pads = tuple[Size, Size]
 NARROW, PARTS = 128, 16
 """Below so many channels a kernel gradient is summed over so many parts of a batch:
 its products are small matrices of many rows, which fit into a cache only so."""
