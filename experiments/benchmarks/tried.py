@@ -18,20 +18,20 @@ TRANSFORMERS = (
 )
 LORA = (
     "Kept: in float32 the gradients of LoRA's factors an example at a time, then a "
-    "sum; as one product each they were one core's work (2 ms a site, 7 before).",
+    "sum; as one product each they were one core's work (4 ms a site, 7 before).",
     "Kept: attention's products in half precision over one batch axis. With two, batch "
     "and heads, XLA's CPU compiler widens the operands: 4 to 6 % of a step.",
     "Lost: x (W + s a b) forward with a derivative rule by hand, 0.67 s against 0.71. "
     "In half precision W + s a b rounds the update away, and under `vmap` each adapter "
     "would hold a kernel of its own.",
     "Lost: attention by groups of examples that fit into the cache, with its weights "
-    "kept or computed anew: 42 to 46 ms a layer against 36 to 41.",
+    "kept or computed anew: 43 to 54 ms a layer against 41.",
     "Microbatching by 8 inside the step: half the peak memory for 20 % more time.",
 )
 CONVOLUTIONS = (
     "Kept: 3x3 kernels at a stride of 1 by Winograd's F(2x2, 3x3), all three products "
     "(Lavin and Gray, 2016). Forward and backward at 64x32x32x64, 64x16x16x128 and "
-    "64x8x8x256: 160 to 105, 88 to 64 and 77 to 57 ms; torch 67, 63 and 59. A "
+    "64x8x8x256: 160 to 105, 88 to 64, 77 to 58-63 ms; torch 67, 63, 59. A "
     "ResNet-18 step: 1.65 to 1.23 s. Maps of 4x4 keep XLA's convolution, 24 ms forward "
     "against 33.",
     "Kept: other kernel gradients as rows of shifted inputs times the cotangent, some "

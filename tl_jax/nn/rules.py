@@ -9,10 +9,11 @@ Rules = Literal["hand", "auto"]
 
 "hand": rules written by hand. They keep less for the backward pass, lay out what CPUs
 read slowly, and round cotangents of half precision before the backward products, which
-is where they win. Values are those of "auto". Reverse mode of any order and forward
-over reverse; in float32 without convolutions `jax.jvp` as well.
+is where they win. Values are those of "auto" but for rounding. Reverse mode of any
+order and forward over reverse; in float32 without convolutions `jax.jvp` as well.
 
-"auto": JAX's own derivatives, in every mode and of any order.
+"auto": JAX's own derivatives, in every mode and of any order. Patches are not told:
+LoRA's products in half precision keep their rule, which knows no `jax.jvp`.
 """
 
 
