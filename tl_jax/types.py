@@ -46,7 +46,7 @@ class Model(NamedTuple):
 
     init: Callable[[Key], tuple[Params, Stats]]
     apply: Callable[..., tuple[Outputs, Stats]]
-    """`apply(params, stats, inputs, *, key=None, norm="running" | "batch")`."""
+    """`apply(params, stats, inputs, *, key=None, norm="running" | "batch" | "own")`."""
     width: int
     """D of the features: what a head or a critic needs."""
     decode: Callable | None = None

@@ -87,7 +87,7 @@ def batch_norm(
     stats: Running | Fixed,
     x: Array,
     *,
-    norm: Literal["running", "batch"] = "running",
+    norm: Literal["running", "batch", "own"] = "running",
     epsilon: float = 1e-5,
     momentum: float = 0.9,
     groups: int = 1,
@@ -96,6 +96,8 @@ def batch_norm(
 
     `norm="batch"` uses this batch's mean and biased variance and returns moved
     statistics, kept <- momentum kept + (1 - momentum) batch, the variance unbiased.
+    `norm="own"` normalises alike and returns the batch's own statistics, gradients and
+    all: what follows under "running" is normalised as this batch was.
     `Fixed` statistics are used as they are, whatever `norm` says.
 
     Over many devices the batch is the global one; `groups` normalises each of that
@@ -106,7 +108,7 @@ def batch_norm(
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean, var = stats.mean, stats.var
-    if norm == "batch" and isinstance(stats, Running):
+    if norm != "running" and isinstance(stats, Running):
         if len(x) % groups:
             raise ValueError(f"{len(x)} rows do not divide into {groups} norm groups")
         wide = wide.reshape(groups, -1, *x.shape[1:])
@@ -115,9 +117,13 @@ def batch_norm(
         mean, var = wide.mean(over, keepdims=True), wide.var(over, keepdims=True)
         kept = mean.reshape(groups, -1).mean(0), var.reshape(groups, -1).mean(0)
         unbiased = kept[1] * (count / max(count - 1, 1))
-        stats = Running(
-            lax.stop_gradient(momentum * stats.mean + (1 - momentum) * kept[0]),
-            lax.stop_gradient(momentum * stats.var + (1 - momentum) * unbiased),
+        stats = (
+            Running(*kept)
+            if norm == "own"
+            else Running(
+                lax.stop_gradient(momentum * stats.mean + (1 - momentum) * kept[0]),
+                lax.stop_gradient(momentum * stats.var + (1 - momentum) * unbiased),
+            )
         )
     y = (wide - mean) * (lax.rsqrt(var + epsilon) * site["scale"]) + site["bias"]
     y = y.reshape(x.shape)

@@ -1,0 +1,139 @@
+"""Meta-training: descend on what a learner's predictions cost on its query sets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tl_jax.algorithms.core import Players, algorithm, descend, sequence
+from tl_jax.algorithms.meta.learner import Learner, Loss, Seen, mean_loss
+from tl_jax.algorithms.meta.tasks import Tasks, over_tasks
+from tl_jax.algorithms.rules import accumulated, clipped, plain
+from tl_jax.tree import merge
+from tl_jax.types import (
+    Algorithm,
+    Array,
+    Batch,
+    Frozen,
+    Key,
+    Metrics,
+    Objective,
+    Outputs,
+    Stage,
+    State,
+    Stream,
+)
+
+STEPS = "meta_steps"
+
+
+def episodic(
+    players: Players,
+    learner: Learner,
+    loss: Loss,
+    *,
+    tasks: Tasks = "vmap",
+    parts: int = 1,
+    accumulate: int = 1,
+    clip: float | None = None,
+) -> Algorithm:
+    """Minimise the mean over tasks of a learner's loss on their query sets.
+
+    min over theta of mean_k L_query_k(fit(theta, support_k)) (Vinyals et al., 2016;
+    Finn et al., 2017). A batch is `{"support": stream, "query": stream}` whose leaves
+    begin with the tasks, [K B ...]; an example's weight of 0 is padding, and a task
+    whose queries all weigh 0 does not count.
+
+    `tasks` and `parts` say how tasks are computed (`over_tasks`); `accumulate` cuts
+    them into microbatches, `clip` bounds the meta-gradient's norm. `predict` learns
+    from `support` and returns outputs [K B ...] of `query`.
+    """
+
+    def weigh(batch: Batch) -> Array:
+        return _counts(batch["query"]).sum()
+
+    rule = plain if accumulate == 1 else accumulated(accumulate, weigh)
+    rule = rule if clip is None else clipped(clip, rule)
+    objective = query_loss(learner, loss, tasks, parts)
+    stages = sequence(descend(players, objective, rule), counting(STEPS))
+    return algorithm(players, stages, predicting(learner, tasks, parts))
+
+
+def query_loss(learner: Learner, loss: Loss, tasks: Tasks, parts: int) -> Objective:
+    """The mean over tasks of what a learner's predictions on queries cost."""
+
+    def objective(params_of: Mapping, memory: dict, batch: Batch, key: Key):
+        stats = memory["stats"]
+
+        def one(support: Stream, query: Stream, key: Key) -> tuple[Array, dict, Any]:
+            seen = Seen(stats, key, True, memory[STEPS])
+            value, now, metrics = _value(
+                learner, learner.fit(params_of, support, seen), query, loss, seen
+            )
+            moved = {n: now[n] for n in stats if now[n] is not stats[n]}
+            return value, moved, metrics
+
+        count = _counts(batch["query"])
+        keys = jax.random.split(key, len(count))
+        args = batch["support"], batch["query"], keys
+        values, moved, metrics = over_tasks(one, args, tasks, parts)
+        share = count / jnp.maximum(count.sum(), 1)
+
+        def mean(x: Array) -> Array:
+            return jnp.tensordot(share.astype(x.dtype), x, 1)
+
+        moved, metrics = jax.tree.map(mean, (moved, metrics))
+        value = mean(values)
+        memory = memory | {"stats": {**stats, **moved}}
+        return value, (memory, {"loss": value} | metrics)
+
+    return objective
+
+
+def predicting(learner: Learner, tasks: Tasks, parts: int) -> Any:
+    """(state, frozen, batch) -> outputs [K B ...] of the queries."""
+
+    def predict(state: State, frozen: Frozen, batch: Batch) -> Outputs:
+        memory = state.memory
+        params_of = {
+            name: merge(moving, frozen[name]) for name, moving in state.train.items()
+        }
+        seen = Seen(memory["stats"], None, False, memory.get(STEPS, state.step))
+
+        def one(support: Stream, inputs: Mapping[str, Any]) -> Outputs:
+            fitted = learner.fit(params_of, support, seen)
+            outputs, _ = learner.predict(fitted, inputs, seen)
+            return Outputs(outputs.features, outputs.logits)
+
+        args = batch["support"], batch["query"]["inputs"]
+        return over_tasks(one, args, tasks, parts)
+
+    return predict
+
+
+def counting(name: str) -> Stage:
+    """memory[name] counts the steps: for objectives that change as training goes on."""
+
+    def init(key: Key, train: dict, frozen: dict) -> dict[str, Any]:
+        return {name: jnp.zeros((), jnp.int32)}
+
+    def step(state: State, frozen: Frozen, batch: Batch, key: Key):
+        count = {name: state.memory[name] + 1}
+        return state._replace(memory=state.memory | count), {}
+
+    return Stage(init, step)
+
+
+def _value(
+    learner: Learner, fitted: Any, query: Stream, loss: Loss, seen: Seen
+) -> tuple[Array, Mapping, Metrics]:
+    if learner.value is not None:
+        return learner.value(fitted, query, loss, seen)
+    outputs, stats = learner.predict(fitted, query["inputs"], seen)
+    return mean_loss(outputs, query, loss), stats, {}
+
+
+def _counts(query: Stream) -> Array:
+    """[K] 1 for a task with queries, 0 for padding."""
+    return (query["weight"].sum(-1) > 0).astype(query["weight"].dtype)
