@@ -17,6 +17,7 @@ KINDS = {
     "multilabel": "multi-label",
     "tokens": "words",
     "span": "spans",
+    "fewshot": "classes",
 }
 """Task -> what `data.task` must say of the labels."""
 COLUMNS = {"tokens": ("tokens", "labels")}
