@@ -22,10 +22,14 @@ from tl_jax.data.columns import (
 )
 from tl_jax.data.draws import Fixed, Picks, Shape, Varied, apart
 from tl_jax.data.ragged import bucket
+from tl_jax.data.task_numbers import (
+    EVALUATION,
+    at_least,
+    check_evaluation,
+    check_numbers,
+    span,
+)
 from tl_jax.types import Batch, Stream
-
-EVALUATION = 2**31 - 2**20
-"""Number of the first episode to evaluate with; training's are below."""
 
 
 class Episodes(NamedTuple):
@@ -107,7 +111,7 @@ def episodes(
     drawn, before anything is.
     """
     for name, value in dict(ways=ways, shots=shots, queries=queries).items():
-        _at_least(name, value, 2 if name == "ways" else 1)
+        at_least(name, value, 2 if name == "ways" else 1)
     return episodes_of(
         Fixed(ways, shots, queries), columns, labels, rows, tasks, seed, **how
     )
@@ -134,11 +138,11 @@ def varied_episodes(
     padded to `max_support` and max_ways * max_queries rows. Settings that follow are
     those of `episodes_of`.
     """
-    _at_least("min_ways", min_ways, 2)
-    _at_least("max_ways", max_ways, min_ways)
-    _at_least("max_support", max_support, max_ways)
-    _at_least("max_queries", max_queries, 1)
-    _at_least("contribution", contribution, 1)
+    at_least("min_ways", min_ways, 2)
+    at_least("max_ways", max_ways, min_ways)
+    at_least("max_support", max_support, max_ways)
+    at_least("max_queries", max_queries, 1)
+    at_least("contribution", contribution, 1)
     shape = Varied(min_ways, max_ways, max_support, max_queries, contribution)
     return episodes_of(shape, columns, labels, rows, tasks, seed, **how)
 
@@ -167,10 +171,7 @@ def episodes_of(
     "leave_out" goes on without classes that have too few rows, with a note. shard,
     shards: this process's part of each batch of `tasks` episodes.
     """
-    _at_least("tasks", tasks, 1)
-    _at_least("seed", seed, 0)
-    if not 0 <= shard < shards or tasks % shards:
-        raise ValueError(f"shard {shard} of {shards} does not divide {tasks} tasks")
+    check_numbers(tasks, seed, shard, shards)
     columns = {name: as_column(name, column) for name, column in columns.items()}
     count_rows(columns, labels)
     fixed = isinstance(shape, Fixed)
@@ -195,20 +196,14 @@ def evaluation_episodes(made: Episodes, count: int = 600, seed: int = 0) -> Epis
     Their numbers are none of training's. `made` says what they are drawn from and
     their shape, not which they are.
     """
-    _at_least("count", count, 1)
-    if count > 2**31 - EVALUATION:
-        raise ValueError(f"count is {count}, expected at most {2**31 - EVALUATION}")
+    check_evaluation(count)
     return made._replace(seed=seed, first=EVALUATION, count=count)
 
 
 def _picked(made: Episodes, step: int, k: int) -> Picks:
     """All shards' episodes [k * tasks]; -1 past the end."""
-    if step < 0 or k < 1 or (made.steps is not None and step + k > made.steps):
-        raise IndexError(f"steps {step} to {step + k} are not in 0..{made.steps}")
-    start, total = step * made.tasks, k * made.tasks
-    if made.count is None and start + total > EVALUATION:
-        raise IndexError(f"step {step}: episodes from {EVALUATION} on are evaluation's")
-    real = total if made.count is None else min(total, made.count - start)
+    total = k * made.tasks
+    start, real = span(made.tasks, made.count, step, k)
     picks = apart(made.table, made.shape, made.seed, made.first + start, real)
     if real == total:
         return picks
@@ -233,8 +228,3 @@ def _first(stream: Stream) -> Stream:
     inputs = {name: values[0] for name, values in stream["inputs"].items()}
     rest = {name: stream[name][0] for name in ("labels", "weight", "index")}
     return {"inputs": inputs, **rest}
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name} is {value}, expected {least} or more")
