@@ -59,23 +59,24 @@ class DeviceEpisodes(NamedTuple):
     def places(self, resident: Mapping[str, Any], key: Key) -> tuple:
         """One episode: ((places [S], labels [S]), (places [Q], labels [Q]))."""
         ways, per = self.ways, self.shots + self.queries
-        which, by_class, by_unit, by_row, *orders = jax.random.split(key, 6)
-        sizes = resident["super_size"]
-        family = jax.random.randint(which, (), 0, len(sizes))
-        chosen = resident["super_start"][family]
-        chosen += distinct_on_device(by_class, sizes[family], ways)
-        own = resident["class_size"][chosen]
-        units = resident["class_start"][chosen][:, None]
-        units += distinct_on_device(by_unit, own, per)
-        sizes = resident["unit_size"][units]
-        places = resident["unit_start"][units]
-        places += jax.random.randint(by_row, units.shape, 0, sizes)
+        cuts = np.cumsum([1, ways, ways * per, ways * per, ways * self.shots])
+        bits = jax.random.bits(key, (cuts[-1] + ways * self.queries,), jnp.uint32)
+        which, by_class, by_unit, by_row, *orders = jnp.split(bits, cuts)
+        sizes = jnp.asarray(resident["super_size"])
+        family = _below(which[0], len(sizes))
+        chosen = jnp.asarray(resident["super_start"])[family]
+        chosen += distinct_on_device(by_class, sizes[family])
+        own = jnp.asarray(resident["class_size"])[chosen]
+        units = jnp.asarray(resident["class_start"])[chosen][:, None]
+        units += distinct_on_device(by_unit.reshape(ways, per), own)
+        sizes = jnp.asarray(resident["unit_size"])[units]
+        places = jnp.asarray(resident["unit_start"])[units]
+        places += _below(by_row.reshape(ways, per), sizes)
         labels = jnp.broadcast_to(jnp.arange(ways)[:, None], places.shape)
         sides = []
         for part, order in zip(jnp.s_[: self.shots, self.shots :], orders, strict=True):
-            flat = places[:, part].ravel(), labels[:, part].ravel()
-            at = jax.random.permutation(order, len(flat[0]))
-            sides.append(tuple(values[at] for values in flat))
+            at = jnp.argsort(order)
+            sides.append((places[:, part].ravel()[at], labels[:, part].ravel()[at]))
         return tuple(sides)
 
 
@@ -140,25 +141,30 @@ def task_keys(resident: Mapping[str, Any], task: Stream) -> Key:
     return jax.vmap(lambda s, i: jax.random.fold_in(jax.random.key(s), i))(seeds, index)
 
 
-def distinct_on_device(key: Key, sizes: Array, width: int) -> Array:
-    """`width` numbers below each of `sizes` [...], no two alike: [... width].
+def distinct_on_device(bits: Array, sizes: Array) -> Array:
+    """Numbers below each of `sizes` [...], no two alike, of random bits [... W].
 
     The next is the r-th of those not taken, as of `draws.distinct`: work and memory
-    depend on `width` alone, whatever the sizes.
+    depend on W alone, whatever the sizes.
     """
-    steps = jnp.arange(width)
-    ranks = jax.random.randint(key, (*sizes.shape, width), 0, sizes[..., None] - steps)
+    width = bits.shape[-1]
+    steps = jnp.arange(width, dtype=jnp.int32)
+    ranks = _below(bits, sizes[..., None] - steps)
 
     def step(taken: Array, rank: Array) -> tuple[Array, Array]:
-        past = (taken - steps <= rank[..., None]).sum(-1)[..., None]
-        new = rank[..., None] + past
-        moved = jnp.roll(taken, 1, -1)
-        after = jnp.where(steps == past, new, moved)
-        return jnp.where(steps < past, taken, after), new[..., 0]
+        past = (taken - steps <= rank[..., None]).sum(-1, dtype=jnp.int32)
+        new, past = rank + past, past[..., None]
+        after = jnp.where(steps == past, new[..., None], jnp.roll(taken, 1, -1))
+        return jnp.where(steps < past, taken, after), new
 
-    start = jnp.full(ranks.shape, FAR, ranks.dtype)
-    _, found = lax.scan(step, start, jnp.moveaxis(ranks, -1, 0), unroll=min(width, 16))
+    start = jnp.full(ranks.shape, FAR, jnp.int32)
+    _, found = lax.scan(step, start, jnp.moveaxis(ranks, -1, 0), unroll=min(width, 4))
     return jnp.moveaxis(found, 0, -1)
+
+
+def _below(bits: Array, sizes: Array | int) -> Array:
+    """Whole numbers 0..size-1 of 32 random bits, even to size / 2^32."""
+    return (bits % jnp.asarray(sizes).astype(jnp.uint32)).astype(jnp.int32)
 
 
 def _stream(resident: Mapping, task: Stream, places: Array, labels: Array) -> Stream:
