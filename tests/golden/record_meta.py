@@ -221,8 +221,8 @@ def scored(fit: Callable, given: dict[str, Tensor]) -> Arrays:
     return numpy({"logits": logits, "loss": loss} | grads | more)
 
 
-def main() -> None:
-    sys.modules.setdefault("cvxpy", ModuleType("cvxpy"))  # qpth's other solver
+def everything() -> Arrays:
+    """All that is recorded; sets torch's default precision to float64."""
     torch.set_default_dtype(torch.float64)  # learn2learn makes identities of it
     weights, rates, tasks = mlp_arrays()
     found = named("mlp/weights", weights) | named("mlp/rates", rates)
@@ -233,7 +233,12 @@ def main() -> None:
     found |= named("conv4/weights", weights) | named("conv4/tasks", tasks)
     for name in ("float32", "float64"):
         found |= named(f"conv4/{name}", conv4_methods(getattr(torch, name)))
-    found |= named("heads", heads())
+    return found | named("heads", heads())
+
+
+def main() -> None:
+    sys.modules.setdefault("cvxpy", ModuleType("cvxpy"))  # qpth's other solver
+    found = everything()
     assert all(np.isfinite(value).all() for value in found.values())
     np.savez_compressed(HERE / "meta.npz", **found)
 
