@@ -15,14 +15,21 @@ from experiments.inputs import Encoded, encode
 from experiments.sources import read_examples
 from experiments.tasks import IGNORED, Task, make_task
 from tl_jax import data
-from tl_jax.algorithms.meta import RESIDENT
+from tl_jax.algorithms.meta import RESIDENT, TASK
 from tl_jax.distribute import Layout, replicate, share
 from tl_jax.tree import no_match
 from tl_jax.types import Augment, Batch, Pretrained, Stream
 
 SAMPLERS = ("device", "host")
+FAMILIES = {
+    "sinusoid": data.sinusoid,
+    "harmonic": data.harmonic,
+    "linear": data.linear,
+    "gaussian_process": data.gaussian_process,
+}
+"""`config.data.source` -> regressions that are generated, not drawn from examples."""
 JUDGED = {"validation": 1, "test": 2}
-"""Split -> what sets the seed of its episodes apart from the others'."""
+"""Split -> what sets the seed of its episodes apart from the other's."""
 
 
 class Episodes(NamedTuple):
@@ -46,14 +53,12 @@ class Episodes(NamedTuple):
     @property
     def generated(self) -> bool:
         """Whether tasks are generated, from no examples."""
-        return self.config.data.source in data.GENERATORS
+        return self.config.data.source in FAMILIES
 
-    def resident(self, seed: int) -> Mapping[str, Any]:
-        """What lies on the devices beside the frozen leaves, for a run's seed."""
-        if self.held is None:
-            return {}
-        number = replicate(self.layout, np.uint32(seed))
-        return {RESIDENT: {**self.held, "seed": number}}
+    @property
+    def resident(self) -> Mapping[str, Any]:
+        """What lies on the devices beside the frozen leaves."""
+        return {} if self.held is None else {RESIDENT: self.held}
 
     def split(self, seed: int) -> data.Splits:
         """Rows by split; no class is in two of them. The same for all seeds."""
@@ -90,10 +95,8 @@ class Episodes(NamedTuple):
             made = data.loader(*of, **shape)
             return lambda step, count: {"train": made.chunk(step, count)}
         if self.held is not None:
-            numbers = data.task_numbers(config.batch_size, **cut)
-            return lambda step, count: numbers.chunk(step, count)
-        made = self._episodes(rows, config.batch_size, seed, **cut)
-        return lambda step, count: made.chunk(step, count)
+            return data.task_numbers(config.batch_size, seed, **cut).chunk
+        return self._episodes(rows, config.batch_size, seed, **cut).chunk
 
     def batch(self, inputs: Mapping[str, Any]) -> Batch:
         """What `predict` gets for the inputs of a stream: an episode's two sets."""
@@ -106,19 +109,22 @@ class Episodes(NamedTuple):
         """
         config = self.config
         count, tasks = config.episodes[name], config.eval_batch_size
-        seed = 3 * config.data.split_seed + JUDGED[name]
+        seed = 2 * config.data.split_seed + JUDGED[name]
         shard, shards = share(self.layout)
+        cut = dict(shard=shard, shards=shards)
         if self.generated:
-            at = _generated(self.draw, seed, tasks)
+            at = _generated(
+                self.draw, data.evaluation_numbers(tasks, count, seed, **cut)
+            )
         else:
-            cut = dict(shard=shard, shards=shards)
-            at = self._episodes(rows, tasks, seed, **cut).at
+            made = self._episodes(rows, tasks, 0, **cut)
+            at = data.evaluation_episodes(made, count, seed).at
         for step in range(-(-count // tasks)):
             index = step * tasks + np.arange(tasks).reshape(shards, -1)[shard]
             yield _stream(at(step), index, count)
 
     def _episodes(self, rows: np.ndarray, tasks: int, seed: int, **cut: int) -> Any:
-        own, groups = self.config.episodes, self.examples.groups
+        own = self.config.episodes
         return data.episodes(
             self.encoded.columns,
             self.encoded.labels,
@@ -128,7 +134,9 @@ class Episodes(NamedTuple):
             queries=own.queries,
             tasks=tasks,
             seed=seed,
-            groups=groups,
+            groups=self.examples.groups,
+            classes=self.classes,
+            buckets=self.encoded.buckets,
             **cut,
         )
 
@@ -137,14 +145,12 @@ def _shares(own: ConfigDict) -> dict[str, float]:
     return {"validation": own.validation, "test": own.test}
 
 
-def _generated(draw: Callable, seed: int, tasks: int) -> Callable[[int], Batch]:
-    """(step) -> generated episodes on the host, all of a batch."""
-    compiled = jax.jit(draw)
+def _generated(draw: Callable, numbers: data.TaskNumbers) -> Callable[[int], Batch]:
+    """(step) -> generated episodes on the host."""
+    compiled = jax.jit(lambda which: draw({}, which))
 
     def at(step: int) -> Batch:
-        index = np.arange(step * tasks, (step + 1) * tasks, dtype=np.int32)
-        which = {"index": index, "weight": np.ones(tasks, np.float32)}
-        found = compiled({"seed": np.uint32(seed)}, which)
+        found = compiled(numbers.at(step)[TASK])
         return jax.tree.map(np.asarray, found)
 
     return at
@@ -170,11 +176,12 @@ def make_episodes(config: ConfigDict) -> Episodes:
     layout, own = make_layout(config), config.episodes
     base = load_base(config, layout)
     shape = dict(shots=own.shots, queries=own.queries)
-    if config.data.source in data.GENERATORS:
-        examples = data.Examples({}, None, name=config.data.source, licence="none")
+    if config.data.source in FAMILIES:
+        name = config.data.source
+        examples = data.Examples({}, None, name=name, licence="none: generated")
         task = make_task(config.task, ())
         made = Episodes(base, task, 1, (), examples, Encoded({}, None), config, layout)
-        draw = data.GENERATORS[config.data.source](**shape)
+        draw = FAMILIES[config.data.source](**shape)
         return made._replace(draw=draw, held={})
     examples = read_examples(config)
     task = make_task(config.task, examples.classes)
@@ -194,7 +201,9 @@ def make_episodes(config: ConfigDict) -> Episodes:
     if own.sampler == "host":
         return made
     rows = made.split(0)["train"]
-    held = data.resident(encoded.columns, encoded.labels, rows)
+    how = dict(classes=examples.classes, groups=examples.groups, **shape)
+    how |= dict(ways=own.ways, buckets=encoded.buckets)
+    held = data.resident(encoded.columns, encoded.labels, rows, **how)
     draw = data.device_episodes(ways=own.ways, **shape)
     return made._replace(draw=draw, held=replicate(layout, held))
 
@@ -205,9 +214,9 @@ def _check(config: ConfigDict) -> None:
     if own.sampler not in SAMPLERS:
         raise no_match("config.episodes.sampler", own.sampler, SAMPLERS)
     regression = config.task == "fewshot_regression"
-    generated = config.data.source in data.GENERATORS
+    generated = config.data.source in FAMILIES
     if regression and not generated:
-        raise no_match("config.data.source", config.data.source, data.GENERATORS)
+        raise no_match("config.data.source", config.data.source, FAMILIES)
     if generated and not regression:
         raise ValueError(
             f"config.data.source: {config.data.source!r} generates regressions, but "

@@ -37,7 +37,8 @@ class Problem(NamedTuple):
     draw: Callable | None = None
     """Draws episodes within the step; of few-shot problems."""
 
-    def resident(self, seed: int) -> Mapping[str, Any]:
+    @property
+    def resident(self) -> Mapping[str, Any]:
         """What lies on the devices beside the frozen leaves."""
         return {}
 

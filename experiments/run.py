@@ -206,7 +206,7 @@ def _train(
         state, known = loop.train(
             part.step,
             state,
-            {**frozen, **problem.resident(job.seed)},
+            {**frozen, **problem.resident},
             distribute.replicate(layout, key),
             span=span,
             every=every,
