@@ -1,9 +1,13 @@
 """Meta-learning: learners of tasks, and how they are learned."""
 
+from tl_jax.algorithms.meta.bare import bare
 from tl_jax.algorithms.meta.episodic import episodic, predicting, query_loss
-from tl_jax.algorithms.meta.inner import Inner, adapt, inner_rates
+from tl_jax.algorithms.meta.implicit import Implicit
+from tl_jax.algorithms.meta.inner import Inner, adapt, inner_rates, joined
 from tl_jax.algorithms.meta.learner import Embedded, Learner, Seen
 from tl_jax.algorithms.meta.maml import maml
+from tl_jax.algorithms.meta.meta_sgd import learned_rates, meta_sgd
+from tl_jax.algorithms.meta.reptile import reptile, reptile_gradient
 from tl_jax.algorithms.meta.sampled import RESIDENT, TASK, sampled
 from tl_jax.algorithms.meta.tasks import over_tasks
 
@@ -11,15 +15,22 @@ __all__ = [
     "RESIDENT",
     "TASK",
     "Embedded",
+    "Implicit",
     "Inner",
     "Learner",
     "Seen",
     "adapt",
+    "bare",
     "episodic",
     "inner_rates",
+    "joined",
+    "learned_rates",
     "maml",
+    "meta_sgd",
     "over_tasks",
     "predicting",
     "query_loss",
+    "reptile",
+    "reptile_gradient",
     "sampled",
 ]
