@@ -1,9 +1,13 @@
 """Meta-learning: learners of tasks, and how they are learned."""
 
 from tl_jax.algorithms.meta.episodic import episodic, predicting, query_loss
+from tl_jax.algorithms.meta.heads import Head, learned, on_model
 from tl_jax.algorithms.meta.inner import Inner, adapt, inner_rates
 from tl_jax.algorithms.meta.learner import Embedded, Learner, Seen
 from tl_jax.algorithms.meta.maml import maml
+from tl_jax.algorithms.meta.matching import matching
+from tl_jax.algorithms.meta.prototypical import prototypical
+from tl_jax.algorithms.meta.r2d2 import r2d2
 from tl_jax.algorithms.meta.sampled import RESIDENT, TASK, sampled
 from tl_jax.algorithms.meta.tasks import over_tasks
 
@@ -11,15 +15,21 @@ __all__ = [
     "RESIDENT",
     "TASK",
     "Embedded",
+    "Head",
     "Inner",
     "Learner",
     "Seen",
     "adapt",
     "episodic",
     "inner_rates",
+    "learned",
     "maml",
+    "matching",
+    "on_model",
     "over_tasks",
     "predicting",
+    "prototypical",
     "query_loss",
+    "r2d2",
     "sampled",
 ]
