@@ -8,6 +8,13 @@ from tl_jax.algorithms.meta.learner import Embedded, Learner, Seen
 from tl_jax.algorithms.meta.maml import maml
 from tl_jax.algorithms.meta.meta_sgd import learned_rates, meta_sgd
 from tl_jax.algorithms.meta.reptile import reptile, reptile_gradient
+from tl_jax.algorithms.meta.heads import Head, learned, on_model
+from tl_jax.algorithms.meta.inner import Inner, adapt, inner_rates
+from tl_jax.algorithms.meta.learner import Embedded, Learner, Seen
+from tl_jax.algorithms.meta.maml import maml
+from tl_jax.algorithms.meta.matching import matching
+from tl_jax.algorithms.meta.prototypical import prototypical
+from tl_jax.algorithms.meta.r2d2 import r2d2
 from tl_jax.algorithms.meta.sampled import RESIDENT, TASK, sampled
 from tl_jax.algorithms.meta.tasks import over_tasks
 
@@ -16,6 +23,7 @@ __all__ = [
     "TASK",
     "Embedded",
     "Implicit",
+    "Head",
     "Inner",
     "Learner",
     "Seen",
@@ -27,10 +35,16 @@ __all__ = [
     "learned_rates",
     "maml",
     "meta_sgd",
+    "learned",
+    "maml",
+    "matching",
+    "on_model",
     "over_tasks",
     "predicting",
+    "prototypical",
     "query_loss",
     "reptile",
     "reptile_gradient",
+    "r2d2",
     "sampled",
 ]
