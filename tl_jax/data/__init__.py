@@ -2,6 +2,7 @@
 
 from tl_jax.data.catalogue import catalogue, load
 from tl_jax.data.fitting import fitted
+from tl_jax.data.glyphs import glyphs
 from tl_jax.data.idx import from_idx, from_idx_folder, idx_pairs, read_idx
 from tl_jax.data.image_folder import from_image_folder
 from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
@@ -53,6 +54,7 @@ __all__ = [
     "from_table",
     "from_tagged",
     "from_tfds",
+    "glyphs",
     "groups_of",
     "held",
     "idx_pairs",
