@@ -108,9 +108,9 @@ def fetch_assets(config: ConfigDict, console: Console) -> None:
     if config.model.spec in ASSETS:
         wanted.append(getattr(assets, ASSETS[config.model.spec][0]))
     if config.data.source in known:
-        wanted.append(known[config.data.source].asset)
+        wanted += known[config.data.source].assets
     for asset in wanted:
-        if asset is not None and not assets.is_cached(asset):
+        if not assets.is_cached(asset):
             fetched(console, asset)
 
 

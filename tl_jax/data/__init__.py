@@ -8,6 +8,7 @@ from tl_jax.data.episodes import (
     varied_episodes,
 )
 from tl_jax.data.fitting import fitted
+from tl_jax.data.glyphs import glyphs
 from tl_jax.data.idx import from_idx, from_idx_folder, idx_pairs, read_idx
 from tl_jax.data.image_folder import from_image_folder
 from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
@@ -77,6 +78,7 @@ __all__ = [
     "from_tagged",
     "from_tfds",
     "gaussian_process",
+    "glyphs",
     "groups_of",
     "harmonic",
     "held",
