@@ -46,7 +46,9 @@ class Episodes(NamedTuple):
     layout: Layout
     augment: Augment | None = None
     draw: Callable | None = None
-    """(resident data, which tasks) -> episodes, within the step."""
+    """(resident data, which tasks) -> training episodes, within the step."""
+    judged: Callable | None = None
+    """The same for episodes to judge by, where they are generated."""
     held: Any = None
     """The data on the devices that `draw` draws from; None: the host draws."""
 
@@ -96,7 +98,8 @@ class Episodes(NamedTuple):
             return lambda step, count: {"train": made.chunk(step, count)}
         if self.held is not None:
             return data.task_numbers(config.batch_size, seed, **cut).chunk
-        return self._episodes(rows, config.batch_size, seed, **cut).chunk
+        shape = shape_of(config, "train_")
+        return self._episodes(rows, config.batch_size, seed, shape, **cut).chunk
 
     def batch(self, inputs: Mapping[str, Any]) -> Batch:
         """What `predict` gets for the inputs of a stream: an episode's two sets."""
@@ -114,31 +117,28 @@ class Episodes(NamedTuple):
         cut = dict(shard=shard, shards=shards)
         if self.generated:
             at = _generated(
-                self.draw, data.evaluation_numbers(tasks, count, seed, **cut)
+                self.judged, data.evaluation_numbers(tasks, count, seed, **cut)
             )
         else:
-            made = self._episodes(rows, tasks, 0, **cut)
+            made = self._episodes(rows, tasks, 0, shape_of(config), **cut)
             at = data.evaluation_episodes(made, count, seed).at
         for step in range(-(-count // tasks)):
             index = step * tasks + np.arange(tasks).reshape(shards, -1)[shard]
             yield _stream(at(step), index, count)
 
-    def _episodes(self, rows: np.ndarray, tasks: int, seed: int, **cut: int) -> Any:
-        own = self.config.episodes
-        return data.episodes(
-            self.encoded.columns,
-            self.encoded.labels,
-            rows,
-            ways=own.ways,
-            shots=own.shots,
-            queries=own.queries,
-            tasks=tasks,
-            seed=seed,
-            groups=self.examples.groups,
-            classes=self.classes,
-            buckets=self.encoded.buckets,
-            **cut,
-        )
+    def _episodes(
+        self, rows: np.ndarray, tasks: int, seed: int, shape: dict[str, int], **cut: int
+    ) -> data.Episodes:
+        columns, labels = self.encoded.columns, self.encoded.labels
+        how = dict(groups=self.examples.groups, classes=self.classes, **shape, **cut)
+        how |= dict(tasks=tasks, seed=seed, buckets=self.encoded.buckets)
+        return data.episodes(columns, labels, rows, **how)
+
+
+def shape_of(config: ConfigDict, prefix: str = "") -> dict[str, int]:
+    """Ways, shots and queries of an episode; with "train_" those of meta-training."""
+    names, own = ("ways", "shots", "queries"), config.episodes
+    return {name: own.get(f"{prefix}{name}") or own[name] for name in names}
 
 
 def _shares(own: ConfigDict) -> dict[str, float]:
@@ -175,14 +175,15 @@ def make_episodes(config: ConfigDict) -> Episodes:
     _check(config)
     layout, own = make_layout(config), config.episodes
     base = load_base(config, layout)
-    shape = dict(shots=own.shots, queries=own.queries)
+    shape = shape_of(config, "train_")
     if config.data.source in FAMILIES:
         name = config.data.source
         examples = data.Examples({}, None, name=name, licence="none: generated")
         task = make_task(config.task, ())
         made = Episodes(base, task, 1, (), examples, Encoded({}, None), config, layout)
-        draw = FAMILIES[config.data.source](**shape)
-        return made._replace(draw=draw, held={})
+        family = FAMILIES[name]
+        own, other = (_without_ways(s) for s in (shape, shape_of(config)))
+        return made._replace(draw=family(**own), judged=family(**other), held={})
     examples = read_examples(config)
     task = make_task(config.task, examples.classes)
     encoded = encode(examples, base, config)
@@ -202,10 +203,14 @@ def make_episodes(config: ConfigDict) -> Episodes:
         return made
     rows = made.split(0)["train"]
     how = dict(classes=examples.classes, groups=examples.groups, **shape)
-    how |= dict(ways=own.ways, buckets=encoded.buckets)
+    how |= dict(buckets=encoded.buckets)
     held = data.resident(encoded.columns, encoded.labels, rows, **how)
-    draw = data.device_episodes(ways=own.ways, **shape)
+    draw = data.device_episodes(**shape)
     return made._replace(draw=draw, held=replicate(layout, held))
+
+
+def _without_ways(shape: dict[str, int]) -> dict[str, int]:
+    return {name: value for name, value in shape.items() if name != "ways"}
 
 
 def _check(config: ConfigDict) -> None:
