@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from scipy import stats
+from chances import CYCLE, IMAGES, LABELS, SMALL, even, even_draws, same
 
 from tl_jax.data import (
     check_episodes,
@@ -14,25 +14,9 @@ from tl_jax.data import (
 )
 from tl_jax.data.draws import Varied, distinct
 
-LABELS = np.repeat(np.arange(6), [4, 5, 6, 4, 5, 6])[np.arange(30) * 7 % 30]
-IMAGES = np.arange(30, dtype=np.float32)[:, None] * np.ones(3, np.float32)
-CYCLE = dict(ways=3, shots=1, queries=1)
-SMALL = dict(ways=3, shots=1, queries=2, tasks=4)
-
 
 def some(**how):
-    return episodes({"image": IMAGES}, LABELS, **(SMALL | how))
-
-
-def equal(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def even(values, expected):
-    """Values 0.. come in the expected shares: chi-square at one in a thousand."""
-    counts = np.bincount(values, minlength=len(expected))
-    wanted = np.asarray(expected) / np.sum(expected) * len(values)
-    assert stats.chisquare(counts, wanted).pvalue > 1e-3
+    return episodes({"image": IMAGES}, LABELS, **(SMALL | {"tasks": 4} | how))
 
 
 def test_an_episode_holds_what_its_index_says():
@@ -53,23 +37,7 @@ def test_an_episode_holds_what_its_index_says():
 
 def test_classes_rows_and_order_come_evenly():
     """Each of these draws is one of a uniform law, so chi-square holds exactly."""
-    batch = some(tasks=6000, seed=5).at(0)
-    support, query = batch["support"], batch["query"]
-    k = np.arange(6000)
-    zero, one = (
-        support["index"][k, np.argmax(support["labels"] == i, 1)] for i in (0, 1)
-    )
-    first = query["index"][k, np.argmax(query["labels"] == 2, 1)]
-    size = np.bincount(LABELS)
-    for rows in (zero, first):
-        even(LABELS[rows], np.ones(6))
-        even(rows, 1 / size[LABELS])
-    pairs = np.ones((6, 6)) - np.eye(6)
-    places = np.flatnonzero(pairs)
-    pair = np.searchsorted(places, LABELS[zero] * 6 + LABELS[one])
-    even(pair, np.ones(30))
-    for place in (0, 5):
-        even(query["labels"][:, place], np.ones(3))
+    even_draws(some(tasks=6000, seed=5).at(0))
 
 
 def test_distinct_numbers_are_permutations_of_even_law():
@@ -87,14 +55,14 @@ def test_distinct_numbers_are_permutations_of_even_law():
 @pytest.mark.parametrize("make", [some, lambda **how: varied(tasks=4, **how)])
 def test_batches_resume_and_shard_exactly(make):
     whole = [make(seed=2).at(step) for step in range(5)]
-    equal(make(seed=2).at(3), whole[3])
+    same(make(seed=2).at(3), whole[3])
     chunk = make(seed=2).chunk(2, 3)
-    equal(chunk, jax.tree.map(lambda *leaves: np.stack(leaves), *whole[2:]))
+    same(chunk, jax.tree.map(lambda *leaves: np.stack(leaves), *whole[2:]))
     parts = [make(seed=2, shard=i, shards=2) for i in range(2)]
     joined = jax.tree.map(lambda *x: np.concatenate(x), *(p.at(4) for p in parts))
-    equal(joined, whole[4])
+    same(joined, whole[4])
     chunks = [p.chunk(2, 3) for p in parts]
-    equal(jax.tree.map(lambda *x: np.concatenate(x, 1), *chunks), chunk)
+    same(jax.tree.map(lambda *x: np.concatenate(x, 1), *chunks), chunk)
     assert not np.array_equal(whole[0]["query"]["index"], whole[1]["query"]["index"])
     other = make(seed=3).at(0)
     assert not np.array_equal(whole[0]["query"]["index"], other["query"]["index"])
@@ -103,13 +71,13 @@ def test_batches_resume_and_shard_exactly(make):
 def test_an_episode_depends_on_its_number_and_not_on_the_batch():
     small, large = some(tasks=2), some(tasks=8)
     parts = [small.at(step) for step in range(4)]
-    equal(jax.tree.map(lambda *x: np.concatenate(x), *parts), large.at(0))
+    same(jax.tree.map(lambda *x: np.concatenate(x), *parts), large.at(0))
 
 
 def test_evaluation_is_one_list_for_all():
     made = evaluation_episodes(some(seed=1), 6)
     assert made.steps == 2
-    equal(made.at(0), evaluation_episodes(some(seed=7), 600).at(0))
+    same(made.at(0), evaluation_episodes(some(seed=7), 600).at(0))
     last = made.at(1)
     assert last["query"]["weight"].sum(1).tolist() == [6, 6, 0, 0]
     assert (last["support"]["index"][2:] == -1).all()
@@ -126,7 +94,7 @@ def test_evaluation_is_one_list_for_all():
 def test_tokens_are_padded_to_the_bucket_of_a_chunk():
     lengths = np.arange(30) % 7 + 1
     tokens = ragged([np.full(n, row) for row, n in enumerate(lengths)], fill=-5)
-    made = episodes({"tokens": tokens}, LABELS, buckets=(4, 8), **SMALL)
+    made = episodes({"tokens": tokens}, LABELS, buckets=(4, 8), tasks=4, **SMALL)
     for step in range(4):
         batch = made.at(step)
         longest = max(lengths[s["index"]].max() for s in batch.values())
@@ -138,7 +106,7 @@ def test_tokens_are_padded_to_the_bucket_of_a_chunk():
             tokens_here = stream["inputs"]["tokens"]
             np.testing.assert_array_equal(tokens_here, np.where(mask, rows, -5))
     with pytest.raises(ValueError, match="has 7 tokens"):
-        episodes({"tokens": tokens}, LABELS, buckets=(4,), **SMALL)
+        episodes({"tokens": tokens}, LABELS, buckets=(4,), tasks=4, **SMALL)
 
 
 def test_rows_are_those_of_the_split():
@@ -159,7 +127,7 @@ def test_groups_stay_apart():
     across = np.arange(30) % 12
     made = some(groups=across, tasks=200, queries=1)
     check_episodes(made.at(0), LABELS, across)
-    equal(made._replace(tasks=50).at(2), part(made.at(0), 100, 150))
+    same(made._replace(tasks=50).at(2), part(made.at(0), 100, 150))
     columns = {"x": np.zeros(6)}  # groups in a circle: somebody's support is asked
     with pytest.raises(ValueError, match="groups: 200 draws"):
         episodes(columns, [0, 0, 1, 1, 2, 2], groups=[0, 1, 1, 2, 2, 0], **CYCLE)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_episodes import CYCLE, IMAGES, LABELS, equal, even
+from chances import CYCLE, IMAGES, LABELS, SMALL, even, even_draws, same
 
 from tl_jax.algorithms.meta import sampled
 from tl_jax.data import (
@@ -18,7 +18,6 @@ from tl_jax.data import (
 from tl_jax.data.resident import distinct_on_device
 from tl_jax.types import Algorithm
 
-SMALL = dict(ways=3, shots=1, queries=2)
 DRAW = device_episodes(**SMALL)
 COMPILED = jax.jit(lambda data, task: DRAW(data, task))
 
@@ -46,20 +45,7 @@ def test_an_episode_holds_what_its_index_says():
 def test_classes_rows_and_order_come_evenly():
     batch = jax.tree.map(np.asarray, many(6000))
     check_episodes(batch, LABELS)
-    support, query = batch["support"], batch["query"]
-    k = np.arange(6000)
-    zero, one = (
-        support["index"][k, np.argmax(support["labels"] == i, 1)] for i in (0, 1)
-    )
-    first = query["index"][k, np.argmax(query["labels"] == 2, 1)]
-    for rows in (zero, first):
-        even(LABELS[rows], np.ones(6))
-        even(rows, 1 / np.bincount(LABELS)[LABELS])
-    places = np.flatnonzero(np.ones((6, 6)) - np.eye(6))
-    pair = np.searchsorted(places, LABELS[zero] * 6 + LABELS[one])
-    even(pair, np.ones(30))
-    for place in (0, 5):
-        even(query["labels"][:, place], np.ones(3))
+    even_draws(batch)
 
 
 def test_distinct_numbers_are_permutations_of_even_law():
@@ -77,8 +63,8 @@ def test_an_episode_is_a_function_of_seed_and_number():
     turned = np.array([4, 1])
     for draw in (COMPILED, DRAW):
         part = draw(held, {"index": turned, "weight": np.ones(2)})
-        equal(part, jax.tree.map(lambda x: x[turned], whole))
-    equal(whole, many(6))  # the seed in the stream
+        same(part, jax.tree.map(lambda x: x[turned], whole))
+    same(whole, many(6))  # the seed in the stream
     other = COMPILED(
         held | {"seed": np.uint32(6)},
         {"index": np.arange(6), "weight": 0 * np.ones(6) + 1},
@@ -105,8 +91,8 @@ def test_groups_and_super_classes():
     mine = family[LABELS[batch["query"]["index"]]]
     assert (mine == mine[:, :1]).all()
     assert 0 < mine.mean() < 1
+    columns = {"x": np.zeros(6)}
     with pytest.raises(ValueError, match="rows of two classes.*on the host"):
-        columns = {"x": np.zeros(6)}
         resident(columns, [0, 0, 1, 1, 2, 2], groups=[0, 1, 1, 2, 2, 0], **CYCLE)
 
 
@@ -130,16 +116,16 @@ def test_it_is_a_draw_of_sampled():
     numbers = task_numbers(2, seed=5).at(3)
     frozen = {"resident": data()}
     _, metrics = jax.jit(made.step)(None, frozen, numbers, jax.random.key(0))
-    equal(metrics["rows"], COMPILED(data(), numbers["task"])["query"]["index"])
+    same(metrics["rows"], COMPILED(data(), numbers["task"])["query"]["index"])
 
 
 def test_numbers_resume_shard_and_end():
     made = task_numbers(6, seed=3)
-    equal(made.at(4)["task"]["index"], np.arange(24, 30))
+    same(made.at(4)["task"]["index"], np.arange(24, 30))
     chunk = made.chunk(1, 2)
-    equal(chunk["task"]["index"], np.arange(6, 18).reshape(2, 6))
+    same(chunk["task"]["index"], np.arange(6, 18).reshape(2, 6))
     parts = [task_numbers(6, 3, shard=i, shards=2).chunk(1, 2) for i in range(2)]
-    equal(jax.tree.map(lambda *x: np.concatenate(x, 1), *parts), chunk)
+    same(jax.tree.map(lambda *x: np.concatenate(x, 1), *parts), chunk)
     assert (chunk["task"]["seed"] == 3).all()
     held = evaluation_numbers(4, 6)
     assert held.steps == 2

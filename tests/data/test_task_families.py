@@ -1,20 +1,27 @@
 """Made tasks: they follow their parameters, their ranges and their seed."""
 
+from functools import cache
+
 import jax
 import numpy as np
 import pytest
+from chances import same
 from scipy import stats
-from test_episodes import equal
 
 from tl_jax.data import gaussian_process, harmonic, linear, sinusoid, task_numbers
 
 FAMILIES = (sinusoid, linear, harmonic, gaussian_process)
 
 
-def drawn(made, count=200, seed=3, resident=None):
+def drawn(made, count=200, seed=3):
+    """(batch, parameters) of tasks 0 to count."""
     task = task_numbers(count, seed).at(0)["task"]
-    call = jax.jit(lambda data, task: (made(data, task), made.parameters(data, task)))
-    return jax.tree.map(np.asarray, call(resident or {}, task))
+    return jax.tree.map(np.asarray, compiled(made)({}, task))
+
+
+@cache
+def compiled(made):
+    return jax.jit(lambda data, task: (made(data, task), made.parameters(data, task)))
 
 
 def formula(family, own, x):
@@ -54,10 +61,10 @@ def test_parameters_and_inputs_are_uniform_in_their_ranges():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_task_is_a_function_of_seed_and_number(family):
     made = family(3, 4)
-    batch, own = drawn(made, 6)
-    turned = np.array([4, 1])
-    task = {"index": turned, "weight": np.ones(2, np.float32)}
-    part = made({"seed": np.uint32(3)}, task)  # the resident's seed
+    batch, _ = drawn(made, 6)
+    turned = np.array([4, 1, 0, 0, 5, 2], np.int32)
+    task = {"index": turned, "weight": np.ones(6, np.float32)}
+    part, _ = compiled(made)({"seed": np.uint32(3)}, task)  # the resident's seed
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b[turned], rtol=1e-5, atol=1e-5),
         part,
@@ -71,9 +78,9 @@ def test_a_task_is_a_function_of_seed_and_number(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_grid_shows_the_same_task_without_noise(family):
     noisy, own = drawn(family(3, 9, noise=0.5), 4)
-    plain, same = drawn(family(3, 9, noise=0.5, grid=True), 4)
-    equal(noisy["support"]["inputs"], plain["support"]["inputs"])
-    equal(own, same)
+    plain, also = drawn(family(3, 9, noise=0.5, grid=True), 4)
+    same(noisy["support"]["inputs"], plain["support"]["inputs"])
+    same(own, also)
     x = plain["query"]["inputs"]["features"][..., 0]
     np.testing.assert_allclose(np.diff(x, 2), 0, atol=2e-6)
     assert (np.diff(x) > 0).all()
