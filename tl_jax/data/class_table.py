@@ -63,7 +63,9 @@ def class_table(
     group = np.arange(len(labels)) if groups is None else np.asarray(groups)
     if group.shape != labels.shape:
         raise ValueError(f"groups: expected [{len(labels)}], found {group.shape}")
-    family = _family(super_classes, labels)
+    family = np.zeros_like(labels)
+    if super_classes is not None:
+        family = families(super_classes, labels)
     made = _sorted(labels, rows, group, family)
     what = "rows" if groups is None else "groups of rows"
     small = made.class_size < needed
@@ -111,10 +113,11 @@ def chosen_rows(rows: Any, count: int) -> np.ndarray:
     return chosen
 
 
-def _family(super_classes: Any, labels: np.ndarray) -> np.ndarray:
-    """[N] super-class of each row, numbers from 0."""
-    if super_classes is None:
-        return np.zeros(len(labels), np.int64)
+def families(super_classes: Any, labels: np.ndarray) -> np.ndarray:
+    """[N] super-class of each row, numbers from 0, of one for each class id [C].
+
+    Raises `ValueError` for too few.
+    """
     found = np.asarray(super_classes)
     if found.ndim != 1 or labels.max() >= len(found):
         raise ValueError(
