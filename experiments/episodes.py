@@ -28,6 +28,8 @@ FAMILIES = {
     "gaussian_process": data.gaussian_process,
 }
 """`config.data.source` -> regressions that are generated, not drawn from examples."""
+SHOWN = (4, 101)
+"""Tasks whose fits are drawn, and their queries."""
 JUDGED = {"validation": 1, "test": 2}
 """Split -> what sets the seed of its episodes apart from the other's."""
 
@@ -68,11 +70,14 @@ class Episodes(NamedTuple):
         if self.generated:
             return {name: np.zeros(0, int) for name in ("train", *JUDGED)}
         own = self.config.data
-        return data.split_classes(
-            self.examples,
-            {"train": 1 - own.validation - own.test, **_shares(own)},
-            own.split_seed,
-        )
+        examples, named = self.examples, dict(classes=self.classes)
+        named["groups"] = examples.groups
+        if {"train", "validation", "test"} <= examples.splits.keys():
+            given = {name: examples.splits[name] for name in ("train", *JUDGED)}
+            return data.class_disjoint(examples.labels, given, **named)
+        shares = {"validation": own.validation, "test": own.test}
+        shares = {"train": 1 - sum(shares.values()), **shares}
+        return data.class_splits(examples.labels, shares, own.split_seed, **named)
 
     def width(self, head: str) -> int | None:
         """How wide a recipe's head is; None for no head."""
@@ -104,6 +109,16 @@ class Episodes(NamedTuple):
     def batch(self, inputs: Mapping[str, Any]) -> Batch:
         """What `predict` gets for the inputs of a stream: an episode's two sets."""
         return {name: inputs[name] for name in ("support", "query")}
+
+    def grid(self) -> Batch | None:
+        """Generated test tasks with their queries at even distances, to draw fits."""
+        if not self.generated:
+            return None
+        shape = _without_ways(shape_of(self.config)) | {"queries": SHOWN[1]}
+        drawn = FAMILIES[self.config.data.source](**shape, grid=True)
+        seed = 2 * self.config.data.split_seed + JUDGED["test"]
+        numbers = data.evaluation_numbers(SHOWN[0], SHOWN[0], seed)
+        return _generated(drawn, numbers)(0)
 
     def streams(self, rows: np.ndarray, name: str = "validation") -> Iterator[Stream]:
         """The episodes of a split, the same for all strategies and seeds.
@@ -139,10 +154,6 @@ def shape_of(config: ConfigDict, prefix: str = "") -> dict[str, int]:
     """Ways, shots and queries of an episode; with "train_" those of meta-training."""
     names, own = ("ways", "shots", "queries"), config.episodes
     return {name: own.get(f"{prefix}{name}") or own[name] for name in names}
-
-
-def _shares(own: ConfigDict) -> dict[str, float]:
-    return {"validation": own.validation, "test": own.test}
 
 
 def _generated(draw: Callable, numbers: data.TaskNumbers) -> Callable[[int], Batch]:
