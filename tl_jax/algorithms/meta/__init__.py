@@ -3,6 +3,7 @@
 from tl_jax.algorithms.meta.bare import bare
 from tl_jax.algorithms.meta.curvature import identity_curvature, meta_curvature
 from tl_jax.algorithms.meta.episodic import episodic, predicting, query_loss
+from tl_jax.algorithms.meta.heads import Head, learned, on_model
 from tl_jax.algorithms.meta.implicit import Implicit
 from tl_jax.algorithms.meta.inner import Inner, adapt, inner_rates, joined
 from tl_jax.algorithms.meta.learner import Embedded, Learner, Seen
@@ -12,7 +13,10 @@ from tl_jax.algorithms.meta.maml_plus_plus import (
     per_step_rates,
     step_weights,
 )
+from tl_jax.algorithms.meta.matching import matching
 from tl_jax.algorithms.meta.meta_sgd import learned_rates, meta_sgd
+from tl_jax.algorithms.meta.prototypical import prototypical
+from tl_jax.algorithms.meta.r2d2 import r2d2
 from tl_jax.algorithms.meta.reptile import reptile, reptile_gradient
 from tl_jax.algorithms.meta.sampled import RESIDENT, TASK, sampled
 from tl_jax.algorithms.meta.starts import (
@@ -27,6 +31,7 @@ __all__ = [
     "RESIDENT",
     "TASK",
     "Embedded",
+    "Head",
     "Implicit",
     "Inner",
     "Learner",
@@ -38,17 +43,22 @@ __all__ = [
     "identity_curvature",
     "inner_rates",
     "joined",
+    "learned",
     "learned_rates",
     "maml",
     "maml_plus_plus",
     "meta_curvature",
+    "matching",
     "meta_sgd",
+    "on_model",
     "over_tasks",
     "per_step_rates",
     "predicting",
     "proto_maml",
     "prototype_head",
+    "prototypical",
     "query_loss",
+    "r2d2",
     "reptile",
     "reptile_gradient",
     "sampled",

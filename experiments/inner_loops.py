@@ -1,0 +1,111 @@
+"""What moves within a task: the `inner` table of a learner."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optax
+
+from experiments.algorithms import Cast
+from tl_jax.algorithms import meta
+from tl_jax.tree import no_match, one_of, stable_key
+from tl_jax.types import Key, Player, Transfer
+
+INNER = {
+    "plan": (),
+    "optimiser": "sgd",
+    "rate": 0.01,
+    "momentum": 0.0,
+    "clip": 0.0,
+    "steps": 1,
+    "mode": "unrolled",
+    "remat": False,
+    "learned": "",
+    "strength": 1.0,
+    "cg_steps": 5,
+    "damping": 0.0,
+}
+"""Fields of the table, with their defaults."""
+MODES = ("unrolled", "first_order", "implicit")
+LEARNED = ("", "elements", "steps")
+"""Whether inner rates are learned: one an element, or one a leaf and step."""
+RATES = "rates"
+"""The player that holds learned rates."""
+OPTIMISERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "sgd": lambda own: optax.sgd(own["rate"], own["momentum"] or None),
+    "adam": lambda own: optax.adam(own["rate"]),
+    "adam0": lambda own: optax.adam(own["rate"], b1=0.0),
+    "rmsprop": lambda own: optax.rmsprop(own["rate"]),
+}
+"""Inner optimisers by name; `adam0` is Adam without momentum, as Reptile has it."""
+Rates = Callable[[Player], meta.Inner]
+
+
+def make_inner(given: Mapping[str, Any], at: str, cast: Cast) -> tuple[Rates, Cast]:
+    """((the model's player) -> `Inner`, who plays) for the table at a place.
+
+    Raises with the field's place, what was found and what was expected.
+    """
+    from experiments.strategies import make_transfer
+
+    for field in given:
+        if field not in INNER:
+            raise no_match(f"{at}: field", field, INNER)
+    own = INNER | dict(given)
+    _check(own, at)
+    change = make_transfer(own["plan"], f"{at}.plan") if own["plan"] else None
+    make = _maker(own, change, at)
+    return make, (_with_rates(own, make, cast) if own["learned"] else cast)
+
+
+def _check(own: Mapping[str, Any], at: str) -> None:
+    if own["optimiser"] not in OPTIMISERS:
+        raise no_match(f"{at}.optimiser", own["optimiser"], OPTIMISERS)
+    if own["momentum"] and own["optimiser"] != "sgd":
+        raise ValueError(
+            f"{at}.momentum is {own['momentum']}, which {own['optimiser']} has not"
+        )
+    one_of(f"{at}.mode", own["mode"], MODES)
+    one_of(f"{at}.learned", own["learned"], LEARNED)
+    if own["learned"] and own["optimiser"] != "sgd":
+        raise ValueError(
+            f"{at}.learned is {own['learned']!r}: rates are learned of sgd, but "
+            f"{at}.optimiser is {own['optimiser']!r}"
+        )
+    low = own["rate"][0] if isinstance(own["rate"], tuple) else own["rate"]
+    for field, value in (("rate", low), ("clip", own["clip"]), ("steps", own["steps"])):
+        if not value >= 0:
+            raise ValueError(f"{at}.{field} is {value}, expected 0 or more")
+
+
+def _maker(own: Mapping[str, Any], change: Transfer | None, at: str) -> Rates:
+    mode = own["mode"]
+    if mode == "implicit":
+        mode = meta.Implicit(own["strength"], own["cg_steps"], own["damping"])
+
+    def made(player: Player) -> meta.Inner:
+        try:
+            rates = meta.inner_rates(player.plan, change)
+        except ValueError as error:
+            raise ValueError(f"{at}.plan: {error}") from error
+        clip = [optax.clip_by_global_norm(own["clip"])] if own["clip"] else []
+        if own["learned"]:
+            tx = meta.joined(*clip, meta.meta_sgd(RATES))
+        else:
+            tx = optax.chain(*clip, OPTIMISERS[own["optimiser"]](own))
+        return meta.Inner(rates, tx, own["steps"], mode, own["remat"])
+
+    return made
+
+
+def _with_rates(own: Mapping[str, Any], make: Rates, cast: Cast) -> Cast:
+    """The same players, and one that holds the rates of the inner steps."""
+    steps = own["steps"] if own["learned"] == "steps" else None
+
+    def widened(key: Key, player: Player) -> dict[str, Player]:
+        rates = make(player).rates
+        how = dict(initial=own["rate"], steps=steps)
+        held = stable_key(key, RATES)
+        learned = meta.learned_rates(held, player.plan, rates, player.tx, **how)
+        return {**cast(key, player), RATES: learned}
+
+    return widened
