@@ -92,7 +92,9 @@ def _maker(own: Mapping[str, Any], change: Transfer | None, at: str) -> Rates:
             raise ValueError(f"{at}.plan: {error}") from error
         clip = [optax.clip_by_global_norm(own["clip"])] if own["clip"] else []
         turned = [meta.meta_curvature(CURVATURE)] if own["curvature"] else []
-        tx = meta.joined(*clip, *turned, _stepping(own))
+        stepping = _stepping(own)
+        plain = isinstance(stepping, tuple) and not turned
+        tx = (optax.chain if plain else meta.joined)(*clip, *turned, stepping)
         made = meta.Inner(rates, tx, own["steps"], mode, own["remat"])
         if not own["per_step_norms"]:
             return made
