@@ -1,11 +1,15 @@
 """Sources, splits, tokenising and loading of data, with no branch on the algorithm."""
 
 from tl_jax.data.catalogue import catalogue, load
+from tl_jax.data.class_splits import by_class, class_disjoint
+from tl_jax.data.few_shot import cifar_fs, class_folders, omniglot
+from tl_jax.data.few_shot_pickles import mini_imagenet, tiered_imagenet
 from tl_jax.data.fitting import fitted
-from tl_jax.data.glyphs import glyphs
+from tl_jax.data.glyph_set import glyphs
 from tl_jax.data.idx import from_idx, from_idx_folder, idx_pairs, read_idx
 from tl_jax.data.image_folder import from_image_folder
 from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
+from tl_jax.data.meta_dataset import meta_dataset
 from tl_jax.data.pictures import (
     PICTURES,
     Held,
@@ -37,8 +41,12 @@ __all__ = [
     "Ragged",
     "Splits",
     "Tokens",
+    "by_class",
     "by_text",
     "catalogue",
+    "cifar_fs",
+    "class_disjoint",
+    "class_folders",
     "colour",
     "disjoint",
     "evaluation",
@@ -61,7 +69,10 @@ __all__ = [
     "kept_in",
     "load",
     "loader",
+    "meta_dataset",
+    "mini_imagenet",
     "named",
+    "omniglot",
     "ordered",
     "pictures",
     "prefetch",
@@ -71,6 +82,7 @@ __all__ = [
     "size",
     "stratified",
     "task",
+    "tiered_imagenet",
     "tokenise",
     "tokenise_spans",
     "tokenise_words",
