@@ -13,6 +13,7 @@ VERSION = re.search(
 REQUIRED = [
     "absl-py>=2.1",
     "chex>=0.1.92",
+    "fonttools>=4.55",  # matplotlib requires it as well
     "grain>=0.2.18",
     "huggingface_hub>=1.0",
     "jax>=0.10.2",

@@ -5,8 +5,9 @@
     python -m experiments.data show bbc
     python -m experiments.data show photos/ --out sheet.png
 
-`show` also takes a folder with a sub-folder a class, a file, or tfds:NAME. Of pictures
-it writes a contact sheet; damaged ones are left out and named.
+`show` also takes a folder with a sub-folder a class, a file, tfds:NAME, or a published
+few-shot set, as omniglot:FOLDER. Of pictures it writes a contact sheet; damaged ones
+are left out and named.
 Downloads go to `TL_JAX_CACHE`, else `~/.cache/tl_jax`, and are made once.
 """
 

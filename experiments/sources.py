@@ -20,6 +20,20 @@ KINDS = {
     "fewshot": "classes",
 }
 """Task -> what `data.task` must say of the labels."""
+FEW_SHOT = {
+    "omniglot": (data.omniglot, ("images_background", "splits/vinyals")),
+    "mini-imagenet": (
+        data.mini_imagenet,
+        ("mini-imagenet-cache-train.pkl", "train.csv"),
+    ),
+    "tiered-imagenet": (data.tiered_imagenet, ("train_images_png.pkl",)),
+    "cifar-fs": (
+        data.cifar_fs,
+        ("splits/bertinetto", "cifar100/splits/bertinetto"),
+    ),
+    "meta-dataset": (data.meta_dataset, ("dataset_spec.json",)),
+}
+"""Published set -> (reader, what tells its folder); `NAME:FOLDER` is read by it."""
 COLUMNS = {"tokens": ("tokens", "labels")}
 """Task -> (text, label) columns of a file where the config names none."""
 
@@ -28,7 +42,8 @@ def read_examples(config: ConfigDict) -> data.Examples:
     """The examples that `config.data.source` names, with labels that fit the task.
 
     A name of the catalogue, `tfds:NAME`, a .csv/.tsv/.jsonl file, or a folder with
-    one sub-folder of texts or of pictures a class, or with idx files as MNIST has them.
+    one sub-folder of texts or of pictures a class, with idx files as MNIST has them, or
+    with a published few-shot set (`FEW_SHOT`), which `NAME:FOLDER` names outright.
     """
     if config.task not in TASKS:
         raise no_match("config.task", config.task, TASKS)
@@ -73,6 +88,9 @@ def from_source(
     path = Path(source).expanduser()
     if source.startswith("tfds:"):
         return data.from_tfds(source[5:], label=label, background=background)
+    kind, colon, folder = source.partition(":")
+    if colon and kind in FEW_SHOT:
+        return FEW_SHOT[kind][0](folder)
     if path.is_dir():
         return _from_folder(path, background, damaged)
     if path.is_file():
@@ -81,7 +99,8 @@ def from_source(
         return on_background(data.load(source, report=report), background)
     if path.suffix or source.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{at}: there is no file or folder {source!r}")
-    raise no_match(at, source, data.catalogue())
+    known = {*data.catalogue(), *(f"{name}:{folder or 'FOLDER'}" for name in FEW_SHOT)}
+    raise no_match(at, source, known)
 
 
 def on_background(
@@ -96,7 +115,10 @@ def on_background(
 
 
 def _from_folder(path: Path, background: Any, damaged: str) -> data.Examples:
-    """Idx files, pictures if there is one among the first files, else texts."""
+    """A few-shot set, idx files, pictures if one is among the first, else texts."""
+    for read, marks in FEW_SHOT.values():
+        if any((path / mark).exists() for mark in marks):
+            return read(path)
     if data.idx_pairs(path):
         return data.from_idx_folder(path)
     files = (p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")

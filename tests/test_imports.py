@@ -15,6 +15,7 @@ ORDER = (
     "archives",
     "registries",
     "assets",
+    "pickles",
     "losses",
     "nn",
     "models",
@@ -34,6 +35,7 @@ ONLY = {
     "models": {"pretrained", "interop"},
     "pretrained": {"interop"},
     "assets": {"pretrained", "data"},
+    "pickles": {"pretrained", "data"},
     "archives": {"assets"},
     "registries": {"assets"},
 }

@@ -1,19 +1,27 @@
 """Sources, splits, tokenising and loading of data, with no branch on the algorithm."""
 
 from tl_jax.data.catalogue import catalogue, load
-from tl_jax.data.class_splits import class_disjoint, class_splits, rows_of_classes
+from tl_jax.data.class_splits import (
+    by_class,
+    class_disjoint,
+    class_splits,
+    rows_of_classes,
+)
 from tl_jax.data.episodes import (
     Episodes,
     episodes,
     evaluation_episodes,
     varied_episodes,
 )
+from tl_jax.data.few_shot import cifar_fs, class_folders, omniglot
+from tl_jax.data.few_shot_pickles import mini_imagenet, tiered_imagenet
 from tl_jax.data.fitting import fitted
-from tl_jax.data.glyphs import glyphs
+from tl_jax.data.glyph_set import glyphs
 from tl_jax.data.idx import from_idx, from_idx_folder, idx_pairs, read_idx
 from tl_jax.data.image_folder import from_image_folder
 from tl_jax.data.leaks import check_episodes
 from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
+from tl_jax.data.meta_dataset import meta_dataset
 from tl_jax.data.pictures import (
     PICTURES,
     Held,
@@ -58,10 +66,13 @@ __all__ = [
     "Splits",
     "TaskNumbers",
     "Tokens",
+    "by_class",
     "by_text",
     "catalogue",
     "check_episodes",
+    "cifar_fs",
     "class_disjoint",
+    "class_folders",
     "class_splits",
     "colour",
     "device_episodes",
@@ -92,7 +103,10 @@ __all__ = [
     "linear",
     "load",
     "loader",
+    "meta_dataset",
+    "mini_imagenet",
     "named",
+    "omniglot",
     "ordered",
     "pictures",
     "prefetch",
@@ -106,6 +120,7 @@ __all__ = [
     "stratified",
     "task",
     "task_numbers",
+    "tiered_imagenet",
     "tokenise",
     "tokenise_spans",
     "tokenise_words",

@@ -12,7 +12,7 @@ import numpy as np
 from tl_jax import assets
 from tl_jax.assets import Asset, Progress, Report
 from tl_jax.data.glyph_assets import FONTS, LICENCE
-from tl_jax.data.glyphs import glyphs
+from tl_jax.data.glyph_set import glyphs
 from tl_jax.data.image_catalogue import read_emoji, read_fashion, read_mnist
 from tl_jax.data.readers import from_folder
 from tl_jax.data.sources import Examples, from_arrays

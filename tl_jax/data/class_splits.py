@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tl_jax.data.class_table import class_ids_of, families
+from tl_jax.data.sources import Examples, task
 from tl_jax.data.splits import Splits, disjoint, shares_of
 from tl_jax.tree import nearest
 
@@ -65,8 +66,8 @@ def class_disjoint(
                     named = what == "class" and len(classes)
                     first = f"{both[0]} ({classes[both[0]]})" if named else both[0]
                     raise ValueError(
-                        f"{what} {first} is in {one!r} and in {other!r}, and "
-                        f"{len(both) - 1} more; expected it in one"
+                        f"{what} {first} is in {str(one)!r} and in {str(other)!r}, "
+                        f"and {len(both) - 1} more; expected it in one"
                     )
     return splits
 
@@ -89,3 +90,17 @@ def rows_of_classes(
         ids = [known[name] for name in names]
         found[part] = np.flatnonzero(np.isin(labels, ids))
     return class_disjoint(labels, found, classes=classes)
+
+
+def by_class(examples: Examples) -> Examples:
+    """The examples themselves, if no class has rows in two of their splits.
+
+    Raises ValueError for examples without classes or splits and for such a class.
+    """
+    if task(examples) != "classes" or not examples.splits:
+        raise ValueError(f"{examples.name}: there are no splits by class")
+    try:
+        class_disjoint(examples.labels, examples.splits, classes=examples.classes)
+    except ValueError as error:
+        raise ValueError(f"{examples.name}: {error}") from None
+    return examples

@@ -29,8 +29,9 @@ from tl_jax.data.glyph_fonts import (
     read_fonts,
     system_folders,
 )
-from tl_jax.data.glyph_render import MARGIN, PIXELS, draw, mark
+from tl_jax.data.glyph_render import MARGIN, PIXELS, draw
 from tl_jax.data.glyph_scripts import SPLIT_OF, SPLITS, letters_of
+from tl_jax.data.glyph_sound import sound
 from tl_jax.data.sources import Examples, from_arrays
 
 log = logging.getLogger(__name__)
@@ -85,36 +86,6 @@ def glyphs(
     if not (folder / "about.json").is_file():
         _built(folder, chosen, files, report or log.info)
     return _read(folder)
-
-
-def sound(images: np.ndarray, labels: np.ndarray, splits: dict) -> None:
-    """Raise ValueError for a blank, ink in two classes or twice in one, or a class
-    in two splits.
-    """
-    first: dict[bytes, int] = {}
-    for row, image in enumerate(images):
-        if not (name := mark(np.squeeze(image))):
-            raise ValueError(f"row {row} of class {labels[row]} is blank")
-        if name in first:
-            other = first[name]
-            raise ValueError(
-                f"rows {other} and {row} have the same ink, in classes "
-                f"{labels[other]} and {labels[row]}"
-            )
-        first[name] = row
-    class_disjoint(labels, splits)
-
-
-def class_disjoint(labels: np.ndarray, splits: dict) -> None:
-    """Raise ValueError where a class has rows in two splits."""
-    owner: dict[int, str] = {}
-    for split, rows in splits.items():
-        for label in np.unique(np.asarray(labels)[rows]).tolist():
-            if label in owner:
-                raise ValueError(
-                    f"class {label} is in {owner[label]!r} and in {split!r}"
-                )
-            owner[label] = split
 
 
 def _checked(chosen: Settings) -> None:
