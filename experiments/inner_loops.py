@@ -89,7 +89,8 @@ def _maker(own: Mapping[str, Any], change: Transfer | None, at: str) -> Rates:
             raise ValueError(f"{at}.plan: {error}") from error
         clip = [optax.clip_by_global_norm(own["clip"])] if own["clip"] else []
         if own["learned"]:
-            tx = meta.joined(*clip, meta.meta_sgd(RATES))
+            by = meta.per_step_rates if own["learned"] == "steps" else meta.meta_sgd
+            tx = meta.joined(*clip, by(RATES))
         else:
             tx = optax.chain(*clip, OPTIMISERS[own["optimiser"]](own))
         return meta.Inner(rates, tx, own["steps"], mode, own["remat"])

@@ -147,6 +147,16 @@ def test_rates_by_step():
     np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_rates_of_another_form_are_named():
+    one = player(network(), optax.sgd(1.0))
+    own = learned_rates(jax.random.key(0), one.plan, one.plan.rates, optax.sgd(1.0))
+    players = {"model": one, "rates": own}
+    inner = Inner(one.plan.rates, per_step_rates(), 2)
+    built = episodic(players, maml(network(), squared, inner), squared)
+    with pytest.raises(ValueError, match="for 'blocks/0/kernel', expected one a step"):
+        built.predict(*built.init(jax.random.key(0), players), waves())
+
+
 NORMED = mlp(1, (6, 6), classes=1, batch_norms=True, activation="tanh")
 
 

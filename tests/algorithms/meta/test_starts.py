@@ -147,6 +147,12 @@ def test_padding_and_absent_classes(learner):
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"fresh.*'zeros'.*zero"):
         made(fine_tune, 1, HEAD, fresh="zeros")
+    batch = blobs()
+    batch["support"]["labels"][0, 0] = 3
+    built, *rest = made(proto_maml, 1, HEAD)
+    logits = built.predict(*rest, batch).logits
+    assert np.isnan(logits[0]).any()
+    assert not np.isnan(logits[1]).any()
     built, *rest = made(proto_maml, 1, HEAD, where="haed")
     with pytest.raises(ValueError, match=r"'haed.*nearest: head"):
         built.predict(*rest, blobs())
