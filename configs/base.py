@@ -30,6 +30,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.down = ""  # of shape:conv4: pool, stride; empty: pool
     config.model.inputs = 0  # of shape:mlp: numbers an example; 0: 1
     config.model.widths = ()  # of shape:mlp; empty: 128, 128
+    config.model.std = 0.0  # of shape:mlp's first kernels; 0: He's
     config.model.activation = ""  # of shape:mlp: relu, tanh, ...; empty: relu
     config.model.multiplier = 0.0  # of shape:mobilenet-v2's widths; 0: 1
     config.model.tokenizer = ""  # of shape:bert and :llama: an asset, a folder, a hub

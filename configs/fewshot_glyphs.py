@@ -29,9 +29,7 @@ def strategies(ways: int) -> dict:
     metric = {"ways": ways, "norm": "running"}
     maml = {"learner": "maml", "inner": inner, "tasks": "map", "test_steps": 10}
     return {
-        "prototypical": strategy(
-            "Prototypical", {"learner": "prototypical", **metric}
-        ),
+        "prototypical": strategy("Prototypical", {"learner": "prototypical", **metric}),
         "matching": strategy("Matching", {"learner": "matching", **metric}),
         "r2d2": strategy("R2-D2", {"learner": "r2d2", **metric}),
         "maml": strategy("MAML", maml, "five exact second-order steps", steps=0.1),

@@ -58,6 +58,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.source = "sinusoid"
     config.model.spec = "shape:mlp"
     config.model.widths = (40, 40)
+    config.model.std = 0.01  # as the authors' code starts
     config.episodes.shots = 10 if arg in ("", "reptile") else int(arg)
     config.episodes.queries = config.episodes.shots
     config.episodes.curve = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
@@ -79,7 +80,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if arg == "reptile":
         config.run, config.reference = "random,reptile", "random"
         config.model.widths = (64, 64)
-        config.model.activation = "tanh"
+        config.model.activation, config.model.std = "tanh", 0.0
         config.steps, config.batch_size = 30_000, 1
         config.episodes.train_shots, config.episodes.queries = 50, 50
         config.episodes.curve = (0, 1, 2, 4, 8, 16, 32)

@@ -13,6 +13,7 @@ from experiments.backbone import load_base
 from experiments.devices import make_layout
 from experiments.inputs import Encoded, encode
 from experiments.sources import read_examples
+from experiments.strategies import Strategy
 from experiments.tasks import IGNORED, Task, make_task
 from tl_jax import data
 from tl_jax.algorithms.meta import RESIDENT, TASK
@@ -109,6 +110,14 @@ class Episodes(NamedTuple):
     def batch(self, inputs: Mapping[str, Any]) -> Batch:
         """What `predict` gets for the inputs of a stream: an episode's two sets."""
         return {name: inputs[name] for name in ("support", "query")}
+
+    def of(self, strategy: Strategy) -> "Episodes":
+        """The problem as a strategy sees it: of features if the body is frozen."""
+        if not strategy.frozen:
+            return self
+        from experiments.frozen import frozen
+
+        return frozen(self)
 
     def grid(self) -> Batch | None:
         """Generated test tasks with their queries at even distances, to draw fits."""
@@ -212,12 +221,18 @@ def make_episodes(config: ConfigDict) -> Episodes:
     )
     if own.sampler == "host":
         return made
-    rows = made.split(0)["train"]
-    how = dict(classes=examples.classes, groups=examples.groups, **shape)
-    how |= dict(buckets=encoded.buckets)
+    made = made._replace(draw=data.device_episodes(**shape))
+    return made._replace(held=resident_of(made))
+
+
+def resident_of(problem: Episodes) -> Any:
+    """The training rows on the devices, for as large episodes as training has."""
+    encoded, examples = problem.encoded, problem.examples
+    how = dict(classes=problem.classes, groups=examples.groups)
+    how |= dict(buckets=encoded.buckets, **shape_of(problem.config, "train_"))
+    rows = problem.split(0)["train"]
     held = data.resident(encoded.columns, encoded.labels, rows, **how)
-    draw = data.device_episodes(**shape)
-    return made._replace(draw=draw, held=replicate(layout, held))
+    return replicate(problem.layout, held)
 
 
 def _without_ways(shape: dict[str, int]) -> dict[str, int]:

@@ -1,12 +1,13 @@
 """What moves within a task: the `inner` table of a learner."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optax
 
 from experiments.algorithms import Cast
 from tl_jax.algorithms import meta
+from tl_jax.transfer import at_step, stats_at_step
 from tl_jax.tree import no_match, one_of, stable_key
 from tl_jax.types import Key, Player, Transfer
 
@@ -20,6 +21,8 @@ INNER = {
     "mode": "unrolled",
     "remat": False,
     "learned": "",
+    "curvature": False,
+    "per_step_norms": False,
     "strength": 1.0,
     "cg_steps": 5,
     "damping": 0.0,
@@ -28,8 +31,8 @@ INNER = {
 MODES = ("unrolled", "first_order", "implicit")
 LEARNED = ("", "elements", "steps")
 """Whether inner rates are learned: one an element, or one a leaf and step."""
-RATES = "rates"
-"""The player that holds learned rates."""
+RATES, CURVATURE = "rates", "curvature"
+"""The players that hold learned rates, and matrices that turn gradients."""
 OPTIMISERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "sgd": lambda own: optax.sgd(own["rate"], own["momentum"] or None),
     "adam": lambda own: optax.adam(own["rate"]),
@@ -54,7 +57,7 @@ def make_inner(given: Mapping[str, Any], at: str, cast: Cast) -> tuple[Rates, Ca
     _check(own, at)
     change = make_transfer(own["plan"], f"{at}.plan") if own["plan"] else None
     make = _maker(own, change, at)
-    return make, (_with_rates(own, make, cast) if own["learned"] else cast)
+    return make, _widened(own, make, cast)
 
 
 def _check(own: Mapping[str, Any], at: str) -> None:
@@ -88,25 +91,39 @@ def _maker(own: Mapping[str, Any], change: Transfer | None, at: str) -> Rates:
         except ValueError as error:
             raise ValueError(f"{at}.plan: {error}") from error
         clip = [optax.clip_by_global_norm(own["clip"])] if own["clip"] else []
-        if own["learned"]:
-            by = meta.per_step_rates if own["learned"] == "steps" else meta.meta_sgd
-            tx = meta.joined(*clip, by(RATES))
-        else:
-            tx = optax.chain(*clip, OPTIMISERS[own["optimiser"]](own))
-        return meta.Inner(rates, tx, own["steps"], mode, own["remat"])
+        turned = [meta.meta_curvature(CURVATURE)] if own["curvature"] else []
+        stepping = _stepping(own)
+        plain = isinstance(stepping, tuple) and not turned
+        tx = (optax.chain if plain else meta.joined)(*clip, *turned, stepping)
+        made = meta.Inner(rates, tx, own["steps"], mode, own["remat"])
+        if not own["per_step_norms"]:
+            return made
+        return made._replace(view=at_step, stats_view=stats_at_step)
 
     return made
 
 
-def _with_rates(own: Mapping[str, Any], make: Rates, cast: Cast) -> Cast:
-    """The same players, and one that holds the rates of the inner steps."""
+def _stepping(own: Mapping[str, Any]) -> Any:
+    """The optimiser itself, or what steps at learned rates."""
+    if not own["learned"]:
+        return OPTIMISERS[own["optimiser"]](own)
+    by = meta.meta_sgd if own["learned"] == "elements" else meta.per_step_rates
+    return by(RATES)
+
+
+def _widened(own: Mapping[str, Any], make: Rates, cast: Cast) -> Cast:
+    """The same players, and those that hold what the inner steps learn."""
     steps = own["steps"] if own["learned"] == "steps" else None
+    initial = tuple(own["rate"]) if isinstance(own["rate"], Sequence) else own["rate"]
 
     def widened(key: Key, player: Player) -> dict[str, Player]:
-        rates = make(player).rates
-        how = dict(initial=own["rate"], steps=steps)
-        held = stable_key(key, RATES)
-        learned = meta.learned_rates(held, player.plan, rates, player.tx, **how)
-        return {**cast(key, player), RATES: learned}
+        found, rates = cast(key, player), make(player).rates
+        plan, tx = player.plan, player.tx
+        if own["learned"]:
+            held, how = stable_key(key, RATES), dict(initial=initial, steps=steps)
+            found[RATES] = meta.learned_rates(held, plan, rates, tx, **how)
+        if own["curvature"]:
+            found[CURVATURE] = meta.identity_curvature(plan, rates, tx)
+        return found
 
-    return widened
+    return widened if own["learned"] or own["curvature"] else cast

@@ -39,6 +39,9 @@ class Entry(NamedTuple):
 
 LEARNERS: Mapping[str, Entry] = {
     "maml": Entry(meta.maml, "ways"),
+    "maml_plus_plus": Entry(meta.maml_plus_plus, "ways"),
+    "proto_maml": Entry(meta.proto_maml, "ways"),
+    "fine_tune": Entry(meta.fine_tune, "ways"),
     "reptile": Entry(meta.reptile, "ways"),
     "prototypical": Entry(meta.prototypical, "none"),
     "matching": Entry(meta.matching, "none"),
@@ -70,7 +73,7 @@ def few_shot(table: Mapping[str, Any], train: str, at: str) -> Recipe:
     tasks = table.pop("tasks", "vmap")
     one_of(f"{where}.tasks", tasks, ("vmap", "map"))
     inner, cast = None, entry.cast(table)
-    if "inner" in inspect.signature(entry.make).parameters:
+    if "inner" in arguments(entry.make):
         inner, cast = make_inner(table.pop("inner", {}), f"{where}.inner", cast)
     _check(entry, table, where)
     make = partial(_made, entry, table, train, tasks, inner)
@@ -98,7 +101,7 @@ def _made(
     given |= {"players": players, **shared, **entry.models(players)}
     if inner is not None:
         given["inner"] = inner(players[PLAYER])
-    known = inspect.signature(entry.make).parameters
+    known = arguments(entry.make)
     made = entry.make(**own | {n: v for n, v in given.items() if n in known})
     if isinstance(made, Algorithm):
         algorithm = made
@@ -111,14 +114,22 @@ def _made(
     return algorithm if setting.draw is None else meta.sampled(algorithm, setting.draw)
 
 
+def arguments(make: Callable[..., Any]) -> list[str]:
+    """Names of a learner's arguments; those that it hands on are MAML's."""
+    known = inspect.signature(make).parameters.values()
+    own = [p.name for p in known if p.kind is not p.VAR_KEYWORD]
+    if len(own) == len(known):
+        return own
+    return own + [name for name in arguments(meta.maml) if name not in own]
+
+
 def _context_of(players: Mapping[str, Player]) -> dict[str, Any]:
     return {"context": players["context"].model}
 
 
 def _check(entry: Entry, table: Mapping[str, Any], at: str) -> None:
     """Raise for arguments that the learner has not."""
-    known = inspect.signature(entry.make).parameters
-    free = [name for name in known if name not in GIVEN]
+    free = [name for name in arguments(entry.make) if name not in GIVEN]
     for name in table:
         if name not in free:
             raise no_match(f"{at}: {entry.make.__name__}'s argument", name, free)

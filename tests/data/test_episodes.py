@@ -91,6 +91,14 @@ def test_evaluation_is_one_list_for_all():
         evaluation_episodes(some(), 2**20)
 
 
+def test_evaluation_stays_the_same_for_good():
+    """Rows as first recorded: a list that moved would make results incomparable."""
+    fixed = evaluation_episodes(some(tasks=1)).at(0)
+    assert fixed["support"]["index"].tolist() == [[13, 24, 21]]
+    assert fixed["query"]["index"].tolist() == [[11, 15, 26, 0, 17, 25]]
+    assert fixed["query"]["labels"].tolist() == [[0, 0, 2, 2, 1, 1]]
+
+
 def test_tokens_are_padded_to_the_bucket_of_a_chunk():
     lengths = np.arange(30) % 7 + 1
     tokens = ragged([np.full(n, row) for row, n in enumerate(lengths)], fill=-5)
@@ -187,6 +195,8 @@ def test_bad_settings_are_named(how, message):
 def test_bad_labels_are_named():
     with pytest.raises(ValueError, match=r"class ids \[N\], found float64 \[30\]"):
         episodes({"image": IMAGES}, LABELS * 0.5)
+    with pytest.raises(ValueError, match=r"row 0 has -1, expected 0 or more"):
+        episodes({"image": IMAGES}, LABELS - 1)
     with pytest.raises(ValueError, match="differ in their number of rows"):
         episodes({"image": IMAGES[1:]}, LABELS)
     with pytest.raises(TypeError, match="text: expected numbers"):

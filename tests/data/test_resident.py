@@ -72,6 +72,14 @@ def test_an_episode_is_a_function_of_seed_and_number():
     assert not np.array_equal(whole["query"]["index"], other["query"]["index"])
 
 
+def test_evaluation_stays_the_same_for_good():
+    """Rows as first recorded: a list that moved would make results incomparable."""
+    fixed = COMPILED(data(), evaluation_numbers(6).at(0)["task"])
+    assert fixed["support"]["index"][0].tolist() == [10, 20, 8]
+    assert fixed["query"]["index"][0].tolist() == [12, 3, 4, 29, 19, 2]
+    assert fixed["query"]["labels"][0].tolist() == [1, 2, 1, 2, 0, 0]
+
+
 def test_padding_has_weight_0_and_index_minus_1():
     task = evaluation_numbers(4, 6).at(1)["task"]
     batch = DRAW(data(), task)

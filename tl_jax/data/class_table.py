@@ -60,6 +60,9 @@ def class_table(
     """
     one_of("short", short, get_args(Short))
     labels, rows = class_ids_of(labels), chosen_rows(rows, len(labels))
+    if labels[rows].min() < 0:
+        row = rows[labels[rows].argmin()]
+        raise ValueError(f"labels: row {row} has {labels[row]}, expected 0 or more")
     group = np.arange(len(labels)) if groups is None else np.asarray(groups)
     if group.shape != labels.shape:
         raise ValueError(f"groups: expected [{len(labels)}], found {group.shape}")
