@@ -22,7 +22,7 @@ def agree(found, at: str) -> None:
     assert found.keys() == wanted.keys()
     floor = 0.1 * max(np.abs(expected).max() for expected in wanted.values())
     for path, expected in wanted.items():
-        error = np.abs(found[path] - expected).max()
+        error = np.abs(np.asarray(found[path]) - expected).max()
         assert error < 1e-9 * max(np.abs(expected).max(), floor), path
 
 

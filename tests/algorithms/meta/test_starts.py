@@ -13,6 +13,8 @@ from tl_jax.algorithms.meta import (
     episodic,
     fine_tune,
     inner_rates,
+    maml,
+    present_head,
     proto_maml,
 )
 from tl_jax.losses import cross_entropy
@@ -142,6 +144,28 @@ def test_padding_and_absent_classes(learner):
     alone = jax.tree.map(lambda x: x[1:], batch)
     one = built.predict(state, frozen, alone).logits
     np.testing.assert_allclose(whole[1:], one, rtol=1e-4, atol=1e-5)
+
+
+def test_a_learned_head_knows_which_classes_are_there():
+    """MAML of a head for three classes, on tasks that have two of them."""
+    model = MODEL
+    one = player(model, optax.sgd(1.0))
+    inner = Inner(one.plan.rates, optax.sgd(0.1), 2)
+    built, plain = (
+        episodic({"model": one}, maml(model, loss, inner, start=start), loss)
+        for start in (present_head(), None)
+    )
+    state, frozen = built.init(jax.random.key(0), {"model": one})
+    batch = blobs()
+    whole = [b.predict(state, frozen, batch).logits for b in (built, plain)]
+    np.testing.assert_allclose(*whole, rtol=1e-6)
+    for part in batch.values():
+        part["weight"] *= part["labels"] != 2
+    assert (built.predict(state, frozen, batch).logits[..., 2] < -1e8).all()
+    after, _ = jax.jit(built.step)(state, frozen, batch, jax.random.key(1))
+    gone = jax.tree.map(lambda a, b: a - b, state.train, after.train)["model"]
+    np.testing.assert_array_equal(gone["head"]["bias"][2], 0)
+    assert np.abs(gone["head"]["bias"][:2]).min() > 0
 
 
 def test_bad_arguments_are_named():

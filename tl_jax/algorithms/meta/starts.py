@@ -72,6 +72,20 @@ def zero_head(where: str = "head") -> Start:
     return start
 
 
+def present_head(where: str = "head") -> Start:
+    """The learned head, in which classes without support rows can't be predicted.
+
+    For MAML on tasks of varying ways: their biases are -1e9, and get no gradient.
+    """
+
+    def start(params: Params, support: Stream, look: Callable) -> Params:
+        kernel, bias = _head(params, where)
+        present = there(memberships(support, kernel.shape[1]))
+        return _with_head(params, where, kernel, masked(bias, present))
+
+    return start
+
+
 def prototype_head(where: str = "head") -> Start:
     """The linear head whose softmax is that of -|x - c_k|^2 (Snell et al., 2017).
 
