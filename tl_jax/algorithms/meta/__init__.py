@@ -21,6 +21,7 @@ from tl_jax.algorithms.meta.reptile import reptile, reptile_gradient
 from tl_jax.algorithms.meta.sampled import RESIDENT, TASK, sampled
 from tl_jax.algorithms.meta.starts import (
     fine_tune,
+    present_head,
     proto_maml,
     prototype_head,
     zero_head,
@@ -54,6 +55,7 @@ __all__ = [
     "over_tasks",
     "per_step_rates",
     "predicting",
+    "present_head",
     "proto_maml",
     "prototype_head",
     "prototypical",

@@ -158,6 +158,11 @@ def per_step_rates(name: str = "rates") -> Optimiser:
 
             def scale(path: str, g: Array) -> Array:
                 own = rates[path]
+                if own.ndim != 1:
+                    raise ValueError(
+                        f"player {name!r} has rates of shape {own.shape} for {path!r}, "
+                        "expected one a step: learned_rates(..., steps=)"
+                    )
                 return -own[jnp.minimum(count, len(own) - 1)] * g
 
             return map_with_path(scale, grads), count + 1

@@ -32,6 +32,13 @@ def meta_sgd(name: str = "rates") -> Optimiser:
 
         def update(grads: Params, state: Any, params: Any = None) -> tuple:
             check_leaves(name, rates, grads)
+            for path, g in flatten(grads).items():
+                if rates[path].shape != g.shape:
+                    raise ValueError(
+                        f"player {name!r} has rates of shape {rates[path].shape} for "
+                        f"{path!r}, expected {g.shape}; for one a step see "
+                        "per_step_rates"
+                    )
             return map_with_path(lambda path, g: -rates[path] * g, grads), state
 
         return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

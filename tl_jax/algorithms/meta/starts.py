@@ -3,30 +3,36 @@
 from collections.abc import Callable
 from typing import Literal, get_args
 
-import jax
 import jax.numpy as jnp
 
+from tl_jax.algorithms.meta.classes import class_means, masked, memberships, there
 from tl_jax.algorithms.meta.inner import Inner
 from tl_jax.algorithms.meta.learner import Learner, Loss, Norm
 from tl_jax.algorithms.meta.maml import Start, maml
 from tl_jax.tree import get, one_of, put
 from tl_jax.types import Array, Model, Outputs, Params, Stream
 
-ABSENT = -1e9
-"""The logit of a class that the support set has no row of."""
 Fresh = Literal["zero", "prototypes"]
 
 
 def proto_maml(
-    model: Model, loss: Loss, inner: Inner, *, where: str = "head", **how
+    model: Model,
+    loss: Loss,
+    inner: Inner,
+    *,
+    where: str = "head",
+    test_steps: int | None = None,
+    norm: Norm = "transductive",
+    name: str = "model",
 ) -> Learner:
     """MAML whose head starts as a prototypical network's (Triantafillou et al., 2020).
 
     W = 2 c_k, b = -|c_k|^2, c_k the mean feature of class k's support rows; then inner
     steps of all that `inner` moves, differentiated through the head's start as well.
     The head at `where` gives its shape alone: freeze it in the outer plan, and give it
-    an inner rate. `how` is `maml`'s.
+    an inner rate. Everything else is `maml`'s.
     """
+    how = dict(test_steps=test_steps, norm=norm, name=name)
     return maml(model, loss, inner, start=prototype_head(where), **how)
 
 
@@ -37,19 +43,21 @@ def fine_tune(
     *,
     fresh: Fresh = "zero",
     where: str = "head",
+    test_steps: int | None = None,
     norm: Norm = "running",
-    **how,
+    name: str = "model",
 ) -> Learner:
-    """A new head trained on the support set, as far as `inner` says with the body.
+    """A new head trained on the support set, with as much of the body as `inner` says.
 
     The baseline of few-shot learning (Chen et al., 2019): whatever trained the body,
     `predicting(fine_tune(...))` evaluates it. The head begins with zeros or as
-    prototypes; batch norm keeps the statistics of training. `how` is `maml`'s. Raises
-    `NoMatch` for another beginning.
+    prototypes; batch norm keeps the statistics of training. Everything else is
+    `maml`'s. Raises `NoMatch` for another beginning.
     """
     one_of("fresh", fresh, get_args(Fresh))
     start = zero_head(where) if fresh == "zero" else prototype_head(where)
-    return maml(model, loss, inner, start=start, norm=norm, **how)
+    how = dict(test_steps=test_steps, norm=norm, name=name)
+    return maml(model, loss, inner, start=start, **how)
 
 
 def zero_head(where: str = "head") -> Start:
@@ -57,9 +65,23 @@ def zero_head(where: str = "head") -> Start:
 
     def start(params: Params, support: Stream, look: Callable) -> Params:
         kernel, _ = _head(params, where)
-        present = _members(support, kernel.shape[1]).sum(0) > 0
-        bias = jnp.where(present, 0.0, ABSENT).astype(kernel.dtype)
-        return _with_head(params, where, jnp.zeros_like(kernel), bias)
+        present = there(memberships(support, kernel.shape[1]))
+        zeros = jnp.zeros_like(kernel)
+        return _with_head(params, where, zeros, masked(zeros[0], present))
+
+    return start
+
+
+def present_head(where: str = "head") -> Start:
+    """The learned head, in which classes without support rows can't be predicted.
+
+    For MAML on tasks of varying ways: their biases are -1e9, and get no gradient.
+    """
+
+    def start(params: Params, support: Stream, look: Callable) -> Params:
+        kernel, bias = _head(params, where)
+        present = there(memberships(support, kernel.shape[1]))
+        return _with_head(params, where, kernel, masked(bias, present))
 
     return start
 
@@ -80,18 +102,12 @@ def prototype_head(where: str = "head") -> Start:
                 f"{where}/kernel has shape {kernel.shape}, but features are "
                 f"{features.shape[1]} wide: prototypes need a head that reads them"
             )
-        member = _members(support, kernel.shape[1]).astype(features.dtype)
-        total = member.sum(0)
-        means = member.T @ features / jnp.maximum(total, 1e-12)[:, None]
-        bias = jnp.where(total > 0, -jnp.square(means).sum(1), ABSENT)
+        member = memberships(support, kernel.shape[1]).astype(features.dtype)
+        means = class_means(features, member)
+        bias = masked(-jnp.square(means).sum(1), there(member))
         return _with_head(params, where, 2 * means.T, bias)
 
     return start
-
-
-def _members(support: Stream, classes: int) -> Array:
-    """[B C] each row's weight in its class."""
-    return support["weight"][:, None] * jax.nn.one_hot(support["labels"], classes)
 
 
 def _head(params: Params, where: str) -> tuple[Array, Array]:
