@@ -11,7 +11,8 @@ def get_config(arg: str = "") -> ConfigDict:
     del arg
     config = ConfigDict()
     config.name = "study"
-    config.task = "classification"  # regression, multilabel, tokens, span
+    # Or regression, multilabel, tokens, span, fewshot, fewshot_regression.
+    config.task = "classification"
     config.seeds = (0,)
     config.run = ""  # names of strategies with commas, in the order in which they run
     config.reference = ""  # the strategy that others are compared with
@@ -26,6 +27,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.patch = 0  # of shape:vit: pixels an edge; 0: 16
     config.model.channels = 0  # of any shape:NAME of pictures; 0: 3
     config.model.filters = 0  # of shape:conv4; 0: 64
+    config.model.down = ""  # of shape:conv4: pool, stride; empty: pool
+    config.model.inputs = 0  # of shape:mlp: numbers an example; 0: 1
+    config.model.widths = ()  # of shape:mlp; empty: 128, 128
+    config.model.activation = ""  # of shape:mlp: relu, tanh, ...; empty: relu
     config.model.multiplier = 0.0  # of shape:mobilenet-v2's widths; 0: 1
     config.model.tokenizer = ""  # of shape:bert and :llama: an asset, a folder, a hub
     config.model.features = ""  # mean, cls, pooler; empty: what the weights ask for
@@ -54,6 +59,16 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.test_limit = 0  # test examples, at most; 0: all
     config.data.split_by = "class"  # hash: by each text alone, however the data grow
     config.data.split_seed = 0
+
+    # Of fewshot tasks; there config.batch_size and eval_batch_size count tasks.
+    config.episodes = ConfigDict()
+    config.episodes.ways = 5  # classes of an episode
+    config.episodes.shots = 1  # examples a class to learn from; of regression, in all
+    config.episodes.queries = 15  # the same, to predict
+    config.episodes.validation = 200  # episodes of each evaluation
+    config.episodes.test = 600
+    config.episodes.sampler = "device"  # draw within the step; or host
+    config.episodes.curve = ()  # also test after these numbers of adaptation steps
 
     config.augment = ()  # {"augment": name, arguments}, of tl_jax.data.augment
 

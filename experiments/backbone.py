@@ -29,6 +29,7 @@ CHOICES = {"rules": get_args(Rules), "form": get_args(Form)}
 """Options of derivatives and convolutions, as `config.model` names them -> values."""
 OWN = (
     *("features", "stem", "patch", "channels", "filters", "multiplier", "remat"),
+    *("down", "inputs", "widths", "activation"),
     *CHOICES,
 )
 """Fields of `config.model` that are options of the same name; 0 or empty: not set."""
@@ -78,7 +79,7 @@ def _unweighted(config: ConfigDict, layout: Layout) -> Pretrained:
         raise NoMatch(f"config.model.{error}") from None
     except ValueError as error:
         raise ValueError(f"config.model.spec, {spec!r}: {error}") from None
-    if base.preprocess is not None:
+    if base.preprocess is not None or base.source["positions"] is None:
         return base
     place = config.model.get("tokenizer", "")
     if not place:
@@ -109,6 +110,8 @@ def options_of(config: ConfigDict, layout: Layout) -> dict[str, Any]:
     except NoMatch as error:
         raise NoMatch(f"config.model.{error}") from None
     options = {name: model[name] for name in OWN if model.get(name)}
+    if "widths" in options:
+        options["widths"] = tuple(options["widths"])
     if config.task in OVER:
         options["over"] = OVER[config.task]
     if not model.dropout < 1:

@@ -92,8 +92,8 @@ def list_all(console: Console, given: argparse.Namespace) -> None:
     table.add_column("licence", overflow="fold")
     table.add_column("cached")
     for name, entry in catalogue().items():
-        asset = entry.asset
-        megabytes = f"{asset.megabytes:g}" if asset else "-"
+        total = sum(asset.megabytes for asset in entry.assets)
+        megabytes = f"{total:g}" if entry.assets else "-"
         counts = f"{entry.examples:,}", str(entry.classes or "-"), megabytes
         table.add_row(name, entry.task, *counts, entry.licence, cached(entry))
     console.print(table)
@@ -101,9 +101,9 @@ def list_all(console: Console, given: argparse.Namespace) -> None:
 
 def cached(entry: Entry) -> str:
     """Whether loading needs a download: `yes`, `no`, or `built in`."""
-    if entry.asset is None:
+    if not entry.assets:
         return "built in"
-    return "yes" if assets.is_cached(entry.asset) else "no"
+    return "yes" if all(map(assets.is_cached, entry.assets)) else "no"
 
 
 @contextmanager
@@ -121,11 +121,11 @@ def fetch_all(console: Console, given: argparse.Namespace) -> None:
     """Fetch each named data set; nothing is fetched if one name is unknown."""
     entries = {name: find(name) for name in given.names}
     for name, entry in entries.items():
-        if entry.asset is None:
+        if not entry.assets:
             console.print(f"{name}: built in, nothing to fetch")
-            continue
-        folder = fetched(console, entry.asset)
-        console.print(f"{name}: {folder}", markup=False, soft_wrap=True)
+        for asset in entry.assets:
+            folder = fetched(console, asset)
+            console.print(f"{name}: {folder}", markup=False, soft_wrap=True)
 
 
 def fetched(console: Console, asset: assets.Asset) -> Any:
@@ -145,9 +145,9 @@ def show(console: Console, given: argparse.Namespace) -> None:
     there are no pictures for `--out`.
     """
     entry = catalogue().get(given.name)
-    if entry is not None and entry.asset is not None:
-        fetched(console, entry.asset)
-    examples = from_source(given.name, "data set", damaged="skip")
+    for asset in () if entry is None else entry.assets:
+        fetched(console, asset)
+    examples = from_source(given.name, "data set", damaged="skip", report=_say(console))
     pictures = examples.inputs.get("image")
     if given.out is not None and pictures is None:
         raise ValueError(f"--out {given.out}: {given.name!r} holds no pictures")

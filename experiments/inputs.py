@@ -41,6 +41,8 @@ def encode(examples: data.Examples, base: Pretrained, config: ConfigDict) -> Enc
     """
     if base.preprocess is not None:
         return _pictures(examples, base, config)
+    if base.tokenizer is None and "features" in examples.inputs:
+        return Encoded({"features": examples.inputs["features"]}, examples.labels)
     if base.tokenizer is None:
         raise ValueError(f"config.model.spec: {config.model.spec!r} has no tokenizer")
     if "image" in examples.inputs:

@@ -16,8 +16,6 @@ from experiments.strategies import Strategy
 from tl_jax import data, distribute
 from tl_jax.types import Algorithm, Frozen, State
 
-PLAYER = "model"
-
 
 class Part(NamedTuple):
     """A phase made ready: what compiles for it and who plays."""
@@ -25,6 +23,8 @@ class Part(NamedTuple):
     algorithm: Algorithm
     step: Programs
     predict: Programs
+    after: dict[int, Programs]
+    """Number of adaptation steps -> predictions after so many."""
 
 
 class Job(NamedTuple):
@@ -59,15 +59,16 @@ def position(meta: dict[str, Any]) -> Position:
 
 
 def predicted(
-    job: Job, part: Part, state: State, frozen: Frozen, split: str
+    job: Job, program: Programs, state: State, frozen: Frozen, split: str
 ) -> evaluate.Predicted:
     """Logits of a split under the present weights."""
+    problem = job.problem
 
-    def program(inputs: Any) -> Any:
-        return part.predict(state, frozen, {"query": {"inputs": inputs}})
+    def run(inputs: Any) -> Any:
+        return program(state, frozen, problem.batch(inputs))
 
-    predict = over_streams(job.problem.layout, program)
-    return evaluate.predict_all(predict, job.problem.streams(job.rows[split]))
+    predict = over_streams(problem.layout, run)
+    return evaluate.predict_all(predict, problem.streams(job.rows[split], split))
 
 
 def asked(job: Job, together: bool) -> bool:

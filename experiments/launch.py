@@ -14,7 +14,6 @@ from rich.console import Console
 
 from experiments import report, run, store
 from experiments.data import fetched
-from experiments.held_out import split
 from experiments.job import Job, asked
 from experiments.loop import Stopped
 from experiments.phases import held, idle_rules
@@ -45,7 +44,7 @@ def study(
         fetch_assets(config, console)
     distribute.meet("assets")
     problem = make_problem(config)
-    rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
+    rows = {seed: problem.split(seed) for seed in config.seeds}
     asked = json.loads(config.to_json_best_effort())
     config = with_steps(config, len(rows[config.seeds[0]]["train"]))
     strategies = [make_strategy(name, config) for name in names(config)]
@@ -109,9 +108,9 @@ def fetch_assets(config: ConfigDict, console: Console) -> None:
     if config.model.spec in ASSETS:
         wanted.append(getattr(assets, ASSETS[config.model.spec][0]))
     if config.data.source in known:
-        wanted.append(known[config.data.source].asset)
+        wanted += known[config.data.source].assets
     for asset in wanted:
-        if asset is not None and not assets.is_cached(asset):
+        if not assets.is_cached(asset):
             fetched(console, asset)
 
 

@@ -94,6 +94,8 @@ ROW_SCORES = {
     "tokens": RowScore(_right_tokens, "the share of right tokens"),
     "span": RowScore(_right_span, "right spans"),
     "regression": RowScore(_minus_squared_error, "the squared error"),
+    "fewshot": RowScore(_right_tokens, "the share of right queries of an episode"),
+    "fewshot_regression": RowScore(_minus_squared_error, "an episode's squared error"),
 }
 """Task -> how its rows are judged."""
 

@@ -6,32 +6,26 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from experiments.job import PLAYER
+from experiments.algorithms import Setting
 from experiments.plans import next_plan
 from experiments.strategies import Phase, Strategy
 from experiments.tasks import Task
-from tl_jax.algorithms import augmented_steps, supervised
 from tl_jax.distribute import Layout
-from tl_jax.types import Algorithm, Augment, Frozen, Model, Plan, Player, State
+from tl_jax.types import Algorithm, Augment, Frozen, Key, Model, Plan, Player, State
 
 
-def algorithm_of(
-    task: Task,
-    strategy: Strategy,
-    phase: Phase,
-    players: dict[str, Player],
-    augment: Augment | None,
-) -> Algorithm:
-    """What minimises the task's loss in a phase."""
-    made = supervised(
-        players,
-        task.loss,
-        weigh=task.weigh,
-        accumulate=strategy.accumulate,
-        clip=phase.clip,
-        average=strategy.average,
+def setting_of(
+    task: Task, strategy: Strategy, phase: Phase, augment: Augment | None, **more: Any
+) -> Setting:
+    """What the phase's algorithm shares with all others."""
+    return Setting(
+        task, augment, strategy.accumulate, strategy.average, phase.clip, **more
     )
-    return made if augment is None else augmented_steps(made, augment)
+
+
+def cast_of(phase: Phase, key: Key, model: Model, plan: Plan, first: int):
+    """All players of a phase: the model under its plan, and who its recipe adds."""
+    return phase.recipe.cast(key, Player(model, plan, phase.tx(first)))
 
 
 class Held(NamedTuple):
@@ -62,8 +56,9 @@ def held(
         key, plan, found = jax.random.key(0), first(), []
         for phase in strategy.phases:
             plan = next_plan(config, phase, key, plan)
-            players = {PLAYER: Player(model, plan, phase.tx(0))}
-            made = algorithm_of(task, strategy, phase, players, augment)
+            players = cast_of(phase, key, model, plan, 0)
+            setting = setting_of(task, strategy, phase, augment)
+            made = phase.recipe.make(setting, players)
             static.append((phase, plan.rates, made))
             found.append((plan.params, plan.stats, *made.init(key, players)))
         return found

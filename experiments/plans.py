@@ -10,13 +10,17 @@ from tl_jax.types import Key, Plan
 
 
 def first_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
-    """All weights moving, pretrained or fresh, with a new head."""
+    """All weights moving, pretrained or fresh, with a new head if one is read."""
     base = problem.base
     if strategy.pretrained:
         params, stats = base.params, base.stats
     else:
         params, stats = base.model.init(stable_key(key, "scratch"))
-    return new_head(problem.outputs, base.model.width)(key, full(params, stats))
+    plan = full(params, stats)
+    width = problem.width(strategy.phases[0].recipe.head)
+    if width is None:
+        return plan
+    return new_head(width, base.model.width)(key, plan)
 
 
 def next_plan(config: ConfigDict, phase: Phase, key: Key, plan: Plan) -> Plan:

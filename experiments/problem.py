@@ -1,21 +1,22 @@
 """A problem made ready: weights, task, devices, and the batches of every split."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.algorithms import Recipe
 from experiments.augmentation import make_augment
 from experiments.backbone import load_base
 from experiments.devices import make_layout
 from experiments.held_out import split
 from experiments.inputs import Encoded, encode
 from experiments.sources import read_examples
-from experiments.tasks import Task, make_task
+from experiments.tasks import EPISODIC, Task, make_task
 from tl_jax import data
 from tl_jax.distribute import Layout, share
-from tl_jax.types import Augment, Pretrained, Stream
+from tl_jax.types import Augment, Batch, Pretrained, Stream
 
 
 class Problem(NamedTuple):
@@ -24,7 +25,7 @@ class Problem(NamedTuple):
     base: Pretrained
     task: Task
     outputs: int
-    """Width of the head."""
+    """Width of the head for the data's classes."""
     classes: tuple[str, ...]
     examples: data.Examples
     encoded: Encoded
@@ -33,10 +34,31 @@ class Problem(NamedTuple):
     augment: Augment | None = None
     """What changes training batches within the step."""
 
-    def training(self, rows: np.ndarray, seed: int) -> data.Loader:
-        """Endless shuffled batches of some rows: this process's part of each."""
+    draw: Callable | None = None
+    """Draws episodes within the step; of few-shot problems."""
+
+    @property
+    def resident(self) -> Mapping[str, Any]:
+        """What lies on the devices beside the frozen leaves."""
+        return {}
+
+    def split(self, seed: int) -> data.Splits:
+        """The rows that train, choose and are held out."""
+        return split(self.examples, self.config, seed)
+
+    def width(self, head: str) -> int | None:
+        """How wide a recipe's head is; None for no head."""
+        return self.outputs
+
+    def batches(
+        self, rows: np.ndarray, seed: int, recipe: Recipe
+    ) -> Callable[[int, int], Batch]:
+        """(step, count) -> this process's part of the batches of `count` steps.
+
+        Endless, shuffled; of one stream, `train`.
+        """
         shard, shards = share(self.layout)
-        return data.loader(
+        made = data.loader(
             self.encoded.columns,
             self.encoded.labels,
             rows,
@@ -46,9 +68,17 @@ class Problem(NamedTuple):
             shard=shard,
             shards=shards,
         )
+        return lambda step, count: {"train": made.chunk(step, count)}
 
-    def streams(self, rows: np.ndarray) -> Iterator[Stream]:
-        """Each of the rows once, short ones first, padding at weight 0."""
+    def batch(self, inputs: Mapping[str, Any]) -> Batch:
+        """What `predict` gets for the inputs of a stream."""
+        return {"query": {"inputs": inputs}}
+
+    def streams(self, rows: np.ndarray, name: str = "") -> Iterator[Stream]:
+        """Each of the rows once, short ones first, padding at weight 0.
+
+        `name` is that of their split.
+        """
         shard, shards = share(self.layout)
         return data.evaluation(
             self.encoded.columns,
@@ -63,6 +93,10 @@ class Problem(NamedTuple):
 
 def make_problem(config: ConfigDict) -> Problem:
     """Read, check, load and encode everything that the config names."""
+    if config.task in EPISODIC:
+        from experiments.episodes import make_episodes
+
+        return make_episodes(config)
     layout = make_layout(config)
     examples = read_examples(config)
     base = load_base(config, layout)

@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 
-from experiments import evaluate, loop, mistakes, store
+from experiments import adaptation, evaluate, loop, mistakes, store
+from experiments.algorithms import PLAYER
 from experiments.fits import fit_head
 from experiments.job import (
-    PLAYER,
     Job,
     Part,
     Position,
@@ -17,7 +17,7 @@ from experiments.job import (
     predicted,
     sinks_of,
 )
-from experiments.phases import algorithm_of
+from experiments.phases import cast_of, setting_of
 from experiments.plans import base_params, first_plan, next_plan
 from experiments.programs import predicting, training
 from experiments.progress import Progress
@@ -27,7 +27,7 @@ from tl_jax import checkpoint, distribute
 from tl_jax.algorithms import current, replan
 from tl_jax.transfer import describe, totals, unstack_layers
 from tl_jax.tree import diff
-from tl_jax.types import Frozen, Key, Player, State
+from tl_jax.types import Frozen, Key, Plan, Player, State
 
 
 def execute(job: Job) -> dict[str, Any]:
@@ -45,11 +45,11 @@ def execute(job: Job) -> dict[str, Any]:
         spent = 0.0 if sound is None else seconds_until(timed, sound.step)
         try:
             with sinks_of(job, sound) as sinks:
-                state, frozen, player, part, at = _phases(job, saved, sound, sinks)
+                state, frozen, players, part, at = _phases(job, saved, sound, sinks)
                 if best_of and (best := saved.best()) is not None:
                     state, frozen = store.restore(saved, best, state, frozen)
                     at = at._replace(known=at.known._replace(scores=None))
-                result = _finish(job, state, frozen, player, part, at, began)
+                result = _finish(job, state, frozen, players, part, at, began)
                 result["compile_seconds"] = _compiling(job) - compiled
                 result["seconds"] += spent
         except loop.NotFinite as error:
@@ -66,20 +66,20 @@ def execute(job: Job) -> dict[str, Any]:
 
 
 def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
-    """Every phase in turn: (state, frozen, player, part, position) at the end."""
+    """Every phase in turn: (state, frozen, players, part, position) at the end."""
     key, layout = jax.random.key(job.seed), job.problem.layout
     plan = first_plan(job.problem, job.strategy, key)
     base = base_params(job.problem, job.strategy)
     found = None if sound is None else position(sound.meta)
     at = found or Position()
-    state = frozen = player = part = None
+    state = frozen = players = part = None
     tables: list[str] = []
     for number, phase in enumerate(job.strategy.phases):
         behind = found is not None and number < found.phase
         here = found is not None and number == found.phase
         if state is not None:
             state, frozen = distribute.local(layout, (state, frozen))
-            plan = current(player, PLAYER, state, frozen).plan
+            plan = current(players[PLAYER], PLAYER, state, frozen).plan
         plan = next_plan(job.config, phase, key, plan)
         if phase.fit and state is not None:  # moments, averages: of another head
             memory = {"stats": state.memory["stats"]}
@@ -92,16 +92,19 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
         if len(at.starts) <= number:
             at = Position(number, (*at.starts, at.step), loop.Progressed(), at.step)
         first = at.starts[number]
-        player = Player(job.problem.base.model, plan, phase.tx(first))
-        part = _part(job, number, first, {PLAYER: player})
+        cast = cast_of(phase, key, job.problem.base.model, plan, first)
+        part = _part(job, number, first, cast)
         if state is None:
-            state, frozen = part.algorithm.init(key, {PLAYER: player})
+            state, frozen = part.algorithm.init(key, cast)
         else:
-            state, frozen = replan(part.algorithm, key, {PLAYER: player}, state)
+            cast = _go_on(cast, players or {}, state, frozen)
+            state, frozen = replan(part.algorithm, key, cast, state)
+        players = cast
         tables.append(f"phase {phase.name}\n{describe(plan)}\n")
         if distribute.is_first():
             checkpoint.write_atomic(job.folder / "plan.txt", "\n".join(tables))
-        own = {name: list(diff(leaves, base)) for name, leaves in frozen.items()}
+        known = {PLAYER: base}
+        own = {n: list(diff(leaves, known.get(n, {}))) for n, leaves in frozen.items()}
         state, frozen = distribute.place(layout, (state, frozen))
         if here:
             state, frozen = store.restore(saved, sound.step, state, frozen)
@@ -109,19 +112,37 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
             state, at = _train(
                 job, saved, sinks, part, state, frozen, own, key, at, phase
             )
-    return state, frozen, player, part, at
+    return state, frozen, players, part, at
+
+
+def _go_on(
+    cast: dict[str, Player], before: dict[str, Player], state: State, frozen: Frozen
+) -> dict[str, Player]:
+    """Players who played before, beside the model, with the weights that they had."""
+    kept = {
+        name: player._replace(plan=current(before[name], name, state, frozen).plan)
+        for name, player in cast.items()
+        if name != PLAYER and name in before
+    }
+    return cast | kept
 
 
 def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part:
     """The phase's algorithm and programs, made once for all seeds."""
     if (number, first) not in job.parts:
         problem, phase = job.problem, job.strategy.phases[number]
-        algorithm = algorithm_of(
-            problem.task, job.strategy, phase, players, problem.augment
-        )
         layout = problem.layout
+        more = dict(parts=layout.batch_parts, draw=problem.draw)
+        setting = setting_of(problem.task, job.strategy, phase, problem.augment, **more)
+        recipe = phase.recipe
+        algorithm = recipe.make(setting, players)
         programs = training(algorithm, layout), predicting(algorithm, layout)
-        job.parts[number, first] = Part(algorithm, *programs)
+        after = {}
+        if recipe.steps is not None:
+            for steps in job.config.episodes.curve:
+                made = recipe.steps(steps)(setting, players)
+                after[steps] = predicting(made, layout)
+        job.parts[number, first] = Part(algorithm, *programs, after)
     return job.parts[number, first]
 
 
@@ -142,7 +163,7 @@ def _train(
     `own` are the paths of frozen leaves that are not in the base.
     """
     problem, config = job.problem, job.config
-    loader = problem.training(job.rows["train"], job.seed)
+    batches = problem.batches(job.rows["train"], job.seed, phase.recipe)
     records, timings = sinks
     last = at.starts[at.phase] + phase.steps
     final = at.phase == len(job.strategy.phases) - 1
@@ -158,7 +179,7 @@ def _train(
 
     def scores(state: State, frozen: Frozen) -> dict[str, float]:
         return evaluate.score(
-            problem.task, predicted(job, part, state, frozen, "validation")
+            problem.task, predicted(job, part.predict, state, frozen, "validation")
         )
 
     title = f"{job.strategy.name} seed {job.seed}"
@@ -166,7 +187,7 @@ def _train(
     done = int(state.step) - at.starts[at.phase]
     progress = Progress(title, phase.steps, done, shown=distribute.is_first())
     hooks = loop.Hooks(
-        batches=lambda step, count: {"train": loader.chunk(step, count)},
+        batches=batches,
         evaluate=scores,
         score=lambda found: sign * found[headline],
         save=save,
@@ -185,7 +206,7 @@ def _train(
         state, known = loop.train(
             part.step,
             state,
-            frozen,
+            {**frozen, **problem.resident},
             distribute.replicate(layout, key),
             span=span,
             every=every,
@@ -202,32 +223,35 @@ def _finish(
     job: Job,
     state: State,
     frozen: Frozen,
-    player: Player,
+    players: dict[str, Player],
     part: Part,
     at: Position,
     began: float,
 ) -> dict[str, Any]:
     """Score the test split, write weights and predictions; the result's fields."""
     problem, task, config = job.problem, job.problem.task, job.config
-    found = predicted(job, part, state, frozen, "test")
+    found = predicted(job, part.predict, state, frozen, "test")
     held_out = at.known.scores
     if held_out is None:
-        choice = predicted(job, part, state, frozen, "validation")
+        choice = predicted(job, part.predict, state, frozen, "validation")
         held_out = evaluate.score(task, choice)
     scores = evaluate.score(task, found)
     step = int(state.step)
     averaged = "average" in state.memory
-    moving = {PLAYER: state.memory["average"]} if averaged else state.train
-    plan = current(player, PLAYER, state._replace(train=moving), frozen).plan
-    plan = unstack_layers(plan)
-    plan = plan._replace(params=distribute.gather(problem.layout, plan.params))
-    plan = plan._replace(stats=distribute.gather(problem.layout, plan.stats))
-    base = base_params(problem, job.strategy)
+    moving = {PLAYER: state.memory["average"]} if averaged else {}
+    plans = _last_plans(
+        job, players, state._replace(train=state.train | moving), frozen
+    )
+    after = {k: predicted(job, p, state, frozen, "test") for k, p in part.after.items()}
     if distribute.is_first():
-        store.save_model(job.folder, plan, base, problem.base.source)
+        base = base_params(problem, job.strategy)
+        for name, plan in plans.items():
+            known = base if name == PLAYER else {}
+            store.save_model(job.folder, plan, known, problem.base.source, name)
         store.save_predictions(job.folder, found, task.decide(found.logits))
         mistakes.save(job.folder, problem, found)
-    trainable, total = totals(plan)
+        adaptation.save(job.folder, problem, after)
+    sums = [totals(plan) for plan in plans.values()]
     ends = evaluate.intervals(task, found, job.seed, config.resamples)
     programs = job.parts.values()
     return {
@@ -237,15 +261,28 @@ def _finish(
         "best_step": step,
         "test": scores | {"intervals": ends},
         "validation": held_out,
-        "trainable": trainable,
-        "total": total,
+        "trainable": sum(trainable for trainable, _ in sums),
+        "total": sum(total for _, total in sums),
         "seconds": time.perf_counter() - began,
         "peak_memory_mb": max(max(p.step.bytes, p.predict.bytes) for p in programs)
         / 1e6,
         "programs": sum(len(p.step) + len(p.predict) for p in programs),
+        "after": {str(k): evaluate.score(task, own) for k, own in after.items()},
         "confusion": evaluate.confusion(task, found, len(problem.classes)),
         "starts": list(at.starts),
     }
+
+
+def _last_plans(
+    job: Job, players: dict[str, Player], state: State, frozen: Frozen
+) -> dict[str, Plan]:
+    """Player -> its plan with the last weights, whole in this process."""
+    layout, plans = job.problem.layout, {}
+    for name, player in players.items():
+        plan = unstack_layers(current(player, name, state, frozen).plan)
+        params = distribute.gather(layout, plan.params)
+        plans[name] = Plan(params, plan.rates, distribute.gather(layout, plan.stats))
+    return plans
 
 
 def _compiling(job: Job) -> float:

@@ -17,6 +17,7 @@ KINDS = {
     "multilabel": "multi-label",
     "tokens": "words",
     "span": "spans",
+    "fewshot": "classes",
 }
 """Task -> what `data.task` must say of the labels."""
 COLUMNS = {"tokens": ("tokens", "labels")}
@@ -61,8 +62,11 @@ def from_source(
     background: str | tuple[int, int, int] = "white",
     damaged: str = "raise",
     of_file: Callable[[Path], data.Examples] = data.from_table,
+    report: Callable[[str], None] | None = None,
 ) -> data.Examples:
     """The examples of a name, file or folder, which messages call `at`.
+
+    `report` takes lines on what takes long.
 
     Raises `NoMatch`, ValueError or FileNotFoundError for what can't be read.
     """
@@ -74,7 +78,7 @@ def from_source(
     if path.is_file():
         return of_file(path)
     if source in data.catalogue():
-        return on_background(data.load(source), background)
+        return on_background(data.load(source, report=report), background)
     if path.suffix or source.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{at}: there is no file or folder {source!r}")
     raise no_match(at, source, data.catalogue())

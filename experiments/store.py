@@ -70,8 +70,10 @@ def restore(
     return kept["state"], frozen
 
 
-def save_model(folder: Path, plan: Plan, base: dict, source: dict) -> None:
-    """Write the final weights, less what is in the base, as safetensors.
+def save_model(
+    folder: Path, plan: Plan, base: dict, source: dict, player: str = "model"
+) -> None:
+    """Write a player's final weights, less what is in the base, as safetensors.
 
     Batch-norm statistics stand under `stats/`; the base's spec and hash in the header.
     """
@@ -81,7 +83,7 @@ def save_model(folder: Path, plan: Plan, base: dict, source: dict) -> None:
     arrays = {path: np.asarray(leaf, order="C") for path, leaf in own.items()}
     # One entry: safetensors writes several in no fixed order.
     header = json.dumps({"spec": source["spec"], "hash": source["hash"]})
-    write_atomic(folder / MODEL, encode(arrays, {"base": header}))
+    write_atomic(folder / f"{player}.safetensors", encode(arrays, {"base": header}))
 
 
 def read_model(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments.algorithms import Recipe, recipe_of
 from tl_jax import optim, transfer
 from tl_jax.tree import no_match
 from tl_jax.types import Transfer
@@ -27,6 +28,8 @@ class Phase(NamedTuple):
     """The gradient's norm, at most; None for a line search, which needs all of it."""
     search: bool
     """True if the optimiser searches along a line over all moving leaves."""
+    recipe: Recipe
+    """What algorithm the phase is."""
 
 
 class Strategy(NamedTuple):
@@ -54,8 +57,13 @@ FIELDS = {
     "trials": (),
     "optimiser": "",
     "schedule": "",
+    "learner": {},
+    "train": "",
 }
-PHASE_FIELDS = ("plan", "fit", "steps", "rate", "optimiser", "schedule")
+PHASE_FIELDS = (
+    *("plan", "fit", "steps", "rate", "optimiser", "schedule"),
+    *("learner", "train"),
+)
 FITS = {
     "linear_probe": ("classification", "multilabel", "tokens", "regression"),
     "ridge": ("regression",),
@@ -127,7 +135,8 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
     except ValueError as error:
         raise ValueError(f"config.optimiser, for config.{at}: {error}") from error
     clip = None if search else config.optimiser.clip or None
-    return Phase(name, plan, steps, merged["fit"] or None, tx, clip, search)
+    recipe = recipe_of(merged["learner"], merged["train"], at, config.task)
+    return Phase(name, plan, steps, merged["fit"] or None, tx, clip, search, recipe)
 
 
 def _check_fit(at: str, name: str, task: str) -> None:

@@ -14,7 +14,7 @@ from tl_jax.losses import (
     squared_error,
     token_cross_entropy,
 )
-from tl_jax.metrics import sequence
+from tl_jax.metrics import episodic, sequence
 from tl_jax.metrics import task as scores
 from tl_jax.tree import no_match
 from tl_jax.types import Array, Outputs, Stream
@@ -186,7 +186,51 @@ def span() -> Task:
     )
 
 
-TASKS = ("classification", "regression", "multilabel", "tokens", "span")
+def fewshot() -> Task:
+    """One class a query, of those of its episode; scores are means over episodes."""
+
+    def loss(logits: np.ndarray, labels: np.ndarray) -> float:
+        shown = labels != IGNORED
+        return scores.negative_log_likelihood(logits[shown], labels[shown])
+
+    return Task(
+        "fewshot",
+        "sequence",
+        lambda classes: classes,
+        lambda classes, tokens: np.zeros((), np.int32),
+        lambda out, stream: cross_entropy(out.logits, stream["labels"]),
+        lambda stream: stream["weight"],
+        {
+            "accuracy": lambda p, y: float(episodic.accuracies(p, y).mean()),
+            "loss": loss,
+        },
+        lambda logits: logits.argmax(-1),
+    )
+
+
+def fewshot_regression() -> Task:
+    """One number a query; errors of episodes, and how many of these diverged."""
+    return Task(
+        "fewshot_regression",
+        "sequence",
+        lambda classes: 1,
+        lambda classes, tokens: np.zeros(1, np.float32),
+        lambda out, stream: jnp.square(out.logits - stream["labels"]).sum(-1),
+        lambda stream: stream["weight"],
+        {
+            "median_mse": lambda p, y: float(np.median(episodic.errors(p, y))),
+            "mse": lambda p, y: float(np.mean(episodic.errors(p, y))),
+            "diverged": lambda p, y: float(episodic.diverged(p, y).sum()),
+        },
+        lambda logits: logits,
+        "min",
+    )
+
+
+IGNORED = -100
+"""The label of what nobody scores."""
+EPISODIC = ("fewshot", "fewshot_regression")
+TASKS = ("classification", "regression", "multilabel", "tokens", "span", *EPISODIC)
 
 
 def make_task(
@@ -217,5 +261,11 @@ def make_task(
             f"task {name!r} takes no smoothing ({smoothing}) and no class_weights "
             f"({class_weights!r}): they belong to classification"
         )
-    makers = {"regression": regression, "multilabel": multilabel, "span": span}
+    makers = {
+        "regression": regression,
+        "multilabel": multilabel,
+        "span": span,
+        "fewshot": fewshot,
+        "fewshot_regression": fewshot_regression,
+    }
     return tokens(classes) if name == "tokens" else makers[name]()

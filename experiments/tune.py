@@ -17,7 +17,6 @@ from rich.table import Table
 
 from experiments import main as command
 from experiments import run, store
-from experiments.held_out import split
 from experiments.job import Job
 from experiments.launch import fetch_assets, with_steps
 from experiments.problem import Problem, make_problem
@@ -40,7 +39,7 @@ def tune(config, workdir: Path, factors: list[float], stop) -> dict[str, dict]:
         fetch_assets(config, Console(stderr=True, highlight=False))
     distribute.meet("assets")
     problem = make_problem(config)
-    rows = {seed: split(problem.examples, config, seed) for seed in config.seeds}
+    rows = {seed: problem.split(seed) for seed in config.seeds}
     asked = json.loads(config.to_json_best_effort())
     config = with_steps(config, len(rows[config.seeds[0]]["train"]))
     found: dict[str, dict] = {}

@@ -191,6 +191,7 @@ def test_deb_unpacks_its_files_alone(tmp_path):
     (tree / "DEBIAN" / "control").write_text(lines)
     (tree / "share").mkdir()
     (tree / "share" / "data.txt").write_text("hello")
+    (tree / "share" / "link").symlink_to("/etc/passwd")
     file = tmp_path / "tiny.deb"
     line = ["dpkg-deb", "--build", "--root-owner-group", str(tree), str(file)]
     subprocess.run(line, check=True, capture_output=True)

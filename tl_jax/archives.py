@@ -17,7 +17,8 @@ def unpack(file: Path, folder: Path) -> None:
     """Write the regular files of a wheel, zip, tar or deb below `folder`.
 
     Raises `Damaged` for absolute paths, `..`, links, devices and unknown formats;
-    owners, permissions and times are not taken over.
+    owners, permissions and times are not taken over. Links of a deb, which lead into
+    an installed system, are left out.
     """
     folder.mkdir(parents=True)
     try:
@@ -45,10 +46,13 @@ def _unpack_zip(file: Path, folder: Path) -> None:
                 _write(source, _target(folder, member.filename, file.name))
 
 
-def _unpack_tar(archive: tarfile.TarFile, folder: Path, name: str) -> None:
+def _unpack_tar(
+    archive: tarfile.TarFile, folder: Path, name: str, links: bool = False
+) -> None:
+    """The files of a tar; `links` leaves links out in place of refusing them."""
     for member in archive:
         target = _target(folder, member.name, name)
-        if member.isdir():
+        if member.isdir() or (links and member.issym()):
             continue
         if not member.isreg():
             raise Damaged(f"{name}: {member.name!r} is no regular file")
@@ -62,7 +66,7 @@ def _unpack_deb(file: Path, folder: Path) -> None:
         raise OSError(f"{file.name}: there is no dpkg-deb on this machine")
     with subprocess.Popen(line, stdout=subprocess.PIPE) as reader:
         with tarfile.open(fileobj=reader.stdout, mode="r|") as archive:
-            _unpack_tar(archive, folder, file.name)
+            _unpack_tar(archive, folder, file.name, links=True)
         while reader.stdout.read(1 << 16):
             pass
     if reader.returncode:

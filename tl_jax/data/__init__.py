@@ -1,7 +1,14 @@
 """Sources, splits, tokenising and loading of data, with no branch on the algorithm."""
 
 from tl_jax.data.catalogue import catalogue, load
+from tl_jax.data.episodes import (
+    Episodes,
+    episodes,
+    evaluation_episodes,
+    varied_episodes,
+)
 from tl_jax.data.fitting import fitted
+from tl_jax.data.glyphs import glyphs
 from tl_jax.data.idx import from_idx, from_idx_folder, idx_pairs, read_idx
 from tl_jax.data.image_folder import from_image_folder
 from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
@@ -20,27 +27,44 @@ from tl_jax.data.pictures import (
 )
 from tl_jax.data.ragged import Ragged, ragged
 from tl_jax.data.readers import from_folder, from_questions, from_tagged
+from tl_jax.data.resident import DeviceEpisodes, device_episodes, resident
 from tl_jax.data.sources import Examples, from_arrays, size, task
 from tl_jax.data.splits import Splits, by_text, disjoint, few, groups_of, stratified
 from tl_jax.data.tables import from_table
+from tl_jax.data.task_families import (
+    Family,
+    gaussian_process,
+    harmonic,
+    linear,
+    sinusoid,
+)
+from tl_jax.data.task_numbers import TaskNumbers, evaluation_numbers, task_numbers
 from tl_jax.data.tfds import from_tfds
 from tl_jax.data.tokenise import Tokens, tokenise, tokenise_spans, tokenise_words
 
 __all__ = [
     "PICTURES",
+    "DeviceEpisodes",
+    "Episodes",
     "Examples",
+    "Family",
     "Held",
     "Kept",
     "Loader",
     "Pictures",
     "Ragged",
     "Splits",
+    "TaskNumbers",
     "Tokens",
     "by_text",
     "catalogue",
     "colour",
+    "device_episodes",
     "disjoint",
+    "episodes",
     "evaluation",
+    "evaluation_episodes",
+    "evaluation_numbers",
     "few",
     "find_files",
     "fitted",
@@ -53,10 +77,14 @@ __all__ = [
     "from_table",
     "from_tagged",
     "from_tfds",
+    "gaussian_process",
+    "glyphs",
     "groups_of",
+    "harmonic",
     "held",
     "idx_pairs",
     "kept_in",
+    "linear",
     "load",
     "loader",
     "named",
@@ -66,10 +94,14 @@ __all__ = [
     "ragged",
     "read_idx",
     "read_picture",
+    "resident",
+    "sinusoid",
     "size",
     "stratified",
     "task",
+    "task_numbers",
     "tokenise",
     "tokenise_spans",
     "tokenise_words",
+    "varied_episodes",
 ]

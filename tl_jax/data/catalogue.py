@@ -5,12 +5,14 @@ import tarfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tl_jax import assets
 from tl_jax.assets import Asset, Progress, Report
+from tl_jax.data.glyph_assets import FONTS, LICENCE
+from tl_jax.data.glyphs import glyphs
 from tl_jax.data.image_catalogue import read_emoji, read_fashion, read_mnist
 from tl_jax.data.readers import from_folder
 from tl_jax.data.sources import Examples, from_arrays
@@ -29,12 +31,15 @@ class Entry(NamedTuple):
     """One line of the catalogue."""
 
     task: str
-    asset: Asset | None
-    """None for data that a required package already holds."""
+    assets: tuple[Asset, ...]
+    """None of them for data that a required package already holds."""
     examples: int
     classes: int
     licence: str
-    read: Callable[[Path | None], Examples]
+    read: Callable[..., Examples]
+    """(folder of each asset) -> examples."""
+    slow: bool = False
+    """True where the first reading takes long; then `read` takes `report` as well."""
 
 
 def load(
@@ -50,12 +55,13 @@ def load(
     `assets.fetch` raises.
     """
     entry = find(name)
-    folder = None
-    if entry.asset is not None:
-        folder = assets.fetch(
-            entry.asset, cache=cache, report=report, progress=progress
-        )
-    return entry.read(folder)._replace(name=name, licence=entry.licence)
+    folders = [
+        assets.fetch(asset, cache=cache, report=report, progress=progress)
+        for asset in entry.assets
+    ]
+    more = {"report": report, "cache": cache} if entry.slow else {}
+    examples = entry.read(*folders, **more)
+    return examples._replace(name=name, licence=entry.licence)
 
 
 def find(name: str) -> Entry:
@@ -69,33 +75,44 @@ def find(name: str) -> Entry:
 def catalogue() -> dict[str, Entry]:
     """Name -> entry of every data set that can be loaded by name."""
     bbc, vader, news = assets.BBC, assets.VADER, assets.NEWSGROUPS
-    table = {"bbc": Entry("classes", bbc, 2225, 5, bbc.licence, read_bbc)}
+    table = {"bbc": Entry("classes", (bbc,), 2225, 5, bbc.licence, read_bbc)}
     for domain, (_, every, clear) in DOMAINS.items():
         read = partial(read_vader, domain=domain)
         table[f"vader/{domain}"] = Entry(
-            "classes", vader, clear, 2, vader.licence, partial(read, threshold=0.5)
+            "classes", (vader,), clear, 2, vader.licence, partial(read, threshold=0.5)
         )
         table[f"vader-score/{domain}"] = Entry(
-            "numbers", vader, every, 0, vader.licence, read
+            "numbers", (vader,), every, 0, vader.licence, read
         )
     table["newsgroups"] = Entry(
-        "classes", news, 18821, 20, news.licence, read_newsgroups
+        "classes", (news,), 18821, 20, news.licence, read_newsgroups
     )
     fashion, mnist = assets.FASHION, assets.MNIST
     table["fashion-mnist"] = Entry(
-        "classes", fashion, 70_000, 10, fashion.licence, read_fashion
+        "classes", (fashion,), 70_000, 10, fashion.licence, read_fashion
     )
-    table["mnist"] = Entry("classes", mnist, 10_000, 10, mnist.licence, read_mnist)
+    table["mnist"] = Entry("classes", (mnist,), 10_000, 10, mnist.licence, read_mnist)
     for vendor, asset in (
         ("google", assets.EMOJI_GOOGLE),
         ("twitter", assets.EMOJI_TWITTER),
     ):
         read = partial(read_emoji, vendor=vendor)
-        table[f"emoji/{vendor}"] = Entry("classes", asset, 1906, 9, asset.licence, read)
+        table[f"emoji/{vendor}"] = Entry(
+            "classes", (asset,), 1906, 9, asset.licence, read
+        )
     table["digits"] = Entry(
-        "classes", None, 1797, 10, "CC-BY-4.0 (UCI, through scikit-learn)", read_digits
+        "classes", (), 1797, 10, "CC-BY-4.0 (UCI, through scikit-learn)", read_digits
+    )
+    table["glyphs"] = Entry(
+        "classes", FONTS, 56_280, 2814, LICENCE, read_glyphs, slow=True
     )
     return table
+
+
+def read_glyphs(*folders: Path, **options: Any) -> Examples:
+    """Letters of 22 scripts, drawn by the fonts of Debian's packages."""
+    fonts = [folder / "usr" / "share" / "fonts" for folder in folders]
+    return glyphs(fonts, **options)
 
 
 def read_bbc(folder: Path) -> Examples:
@@ -148,7 +165,7 @@ def read_newsgroups(folder: Path) -> Examples:
     return from_arrays({"text": texts}, labels, splits=splits)
 
 
-def read_digits(folder: None = None) -> Examples:
+def read_digits() -> Examples:
     """Handwritten digits, 8x8 with 16 grey levels (Alpaydin and Kaynak, 1998)."""
     from sklearn.datasets import load_digits
 

@@ -12,12 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tl_jax.data.ragged import Ragged, bucket, pad
+from tl_jax.data.columns import (
+    BUCKETS,
+    Column,
+    as_column,
+    bucket_sizes,
+    count_rows,
+    row_lengths,
+    take,
+    take_inputs,
+)
+from tl_jax.data.ragged import bucket
 from tl_jax.types import Stream
-
-BUCKETS = (32, 64, 128, 256, 512)
-"""Token lengths that batches are padded to: one program each."""
-Column = np.ndarray | Ragged
 
 
 class Loader(NamedTuple):
@@ -66,7 +72,7 @@ class Loader(NamedTuple):
     def shapes(self) -> list[tuple[int, ...]]:
         """Shapes [B] or [B T] that batches can have: one program each, at most."""
         mine = self.batch // self.shards
-        lengths = _row_lengths(self)
+        lengths = row_lengths(self.columns, self.rows)
         if lengths is None:
             return [(mine,)]
         low, high = (
@@ -99,9 +105,9 @@ def loader(
     rows that are not there, a batch that `shards` does not divide, and rows longer
     than the largest bucket.
     """
-    columns = {name: _column(name, column) for name, column in columns.items()}
-    labels = None if labels is None else _column("labels", labels)
-    count = _count(columns, labels)
+    columns = {name: as_column(name, column) for name, column in columns.items()}
+    labels = None if labels is None else as_column("labels", labels)
+    count = count_rows(columns, labels)
     chosen = np.arange(count) if rows is None else np.asarray(rows, np.int64)
     if not chosen.size:
         raise ValueError("there are no rows to load")
@@ -112,17 +118,8 @@ def loader(
     made = Loader(
         columns, labels, chosen, batch, seed, shuffle, epochs, (), shard, shards
     )
-    lengths = _row_lengths(made)
-    if lengths is None:
-        return made
-    sizes = tuple(sorted(buckets or (int(lengths.max()),)))
-    if lengths.max() > sizes[-1]:
-        row = chosen[lengths.argmax()]
-        raise ValueError(
-            f"row {row} has {lengths.max()} tokens, the largest bucket {sizes[-1]}: "
-            "truncate when tokenising, or give a larger bucket"
-        )
-    return made._replace(buckets=sizes)
+    lengths = row_lengths(columns, chosen)
+    return made._replace(buckets=bucket_sizes(lengths, chosen, buckets))
 
 
 def ordered(
@@ -147,7 +144,7 @@ def ordered(
         shard=shard,
         shards=shards,
     )
-    lengths = _row_lengths(made)
+    lengths = row_lengths(made.columns, made.rows)
     if lengths is None:
         return made
     return made._replace(rows=made.rows[np.argsort(lengths, kind="stable")])
@@ -192,16 +189,10 @@ def _places(made: Loader, step: int) -> np.ndarray:
 
 
 def _length(made: Loader, places: np.ndarray) -> int | None:
-    lengths = _row_lengths(made, places[places >= 0])
+    lengths = row_lengths(made.columns, places[places >= 0])
     if lengths is None:
         return None
     return bucket(int(lengths.max()), made.buckets)
-
-
-def _row_lengths(made: Loader, rows: np.ndarray | None = None) -> np.ndarray | None:
-    rows = made.rows if rows is None else rows
-    found = [c.sizes(rows) for c in made.columns.values() if isinstance(c, Ragged)]
-    return np.max(found, axis=0) if found else None
 
 
 def _gather(made: Loader, places: np.ndarray, length: int | None) -> Stream:
@@ -210,41 +201,11 @@ def _gather(made: Loader, places: np.ndarray, length: int | None) -> Stream:
     real = mine >= 0
     some = places[places >= 0][0]  # a real row that fits, so that nothing is NaN
     rows = np.where(real, mine, some)
-
-    def take(column: Column) -> np.ndarray:
-        if not isinstance(column, Ragged):
-            return column[rows]
-        padded = pad(column, rows.ravel(), length)
-        return padded.reshape(*rows.shape, *padded.shape[1:])
-
-    inputs = {name: take(column) for name, column in made.columns.items()}
-    if isinstance(made.columns.get("tokens"), Ragged):
-        lengths = made.columns["tokens"].sizes(rows)
-        inputs["mask"] = np.arange(length) < lengths[..., None]
-    stream = {"inputs": inputs}
+    stream = {"inputs": take_inputs(made.columns, rows, length)}
     if made.labels is not None:
-        stream["labels"] = take(made.labels)
+        stream["labels"] = take(made.labels, rows, length)
     weight = real.astype(np.float32)
     return stream | {"weight": weight, "index": mine.astype(np.int32)}
-
-
-def _column(name: str, column: Any) -> Column:
-    if isinstance(column, Ragged):
-        return column
-    kind = type(column).__name__
-    if not hasattr(column, "dtype") or np.asarray(column).dtype.kind in "OUS":
-        raise TypeError(f"{name}: expected numbers or `Ragged`, found {kind}: tokenise")
-    return np.asarray(column)
-
-
-def _count(columns: Mapping[str, Column], labels: Any) -> int:
-    if not columns:
-        raise ValueError("there are no columns to load")
-    named = dict(columns) | ({} if labels is None else {"labels": labels})
-    counts = {k: c.rows if isinstance(c, Ragged) else len(c) for k, c in named.items()}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"columns differ in their number of rows: {counts}")
-    return next(iter(counts.values()))
 
 
 def prefetch(

@@ -1,6 +1,7 @@
 """One file a family: a constructor that returns a `Model`."""
 
 from tl_jax.models.bert import bert
+from tl_jax.models.context import full_context
 from tl_jax.models.conv4 import conv4
 from tl_jax.models.inverted import efficientnet_lite, mobilenet_v2
 from tl_jax.models.llama import llama
@@ -8,17 +9,20 @@ from tl_jax.models.mlp import mlp
 from tl_jax.models.prepared import prepared
 from tl_jax.models.resnet import resnet
 from tl_jax.models.squeezenet import squeezenet
+from tl_jax.models.values import values
 from tl_jax.models.vit import vit
 
 __all__ = [
     "bert",
     "conv4",
     "efficientnet_lite",
+    "full_context",
     "llama",
     "mlp",
     "mobilenet_v2",
     "prepared",
     "resnet",
     "squeezenet",
+    "values",
     "vit",
 ]

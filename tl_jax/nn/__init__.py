@@ -5,6 +5,7 @@ from tl_jax.nn.block import block, run_blocks
 from tl_jax.nn.conv import avg_pool, conv, global_pool, init_conv, max_pool
 from tl_jax.nn.dense import dense, dropout, embed, product, thin_product
 from tl_jax.nn.init import init_dense, init_norm, normal
+from tl_jax.nn.lstm import init_lstm, lstm, lstm_step
 from tl_jax.nn.norms import Fixed, Running, batch_norm, layer_norm, rms_norm
 from tl_jax.nn.patches import expand, patched
 from tl_jax.nn.rotary import rotary, turns
@@ -24,8 +25,11 @@ __all__ = [
     "global_pool",
     "init_conv",
     "init_dense",
+    "init_lstm",
     "init_norm",
     "layer_norm",
+    "lstm",
+    "lstm_step",
     "max_pool",
     "normal",
     "patched",

@@ -1,6 +1,6 @@
 """Models by name without weights: random ones to train, shapes alone for a dry run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from tl_jax.models.conv4 import Down, conv4
 from tl_jax.models.inverted import LITE, efficientnet_lite, mobilenet_v2
+from tl_jax.models.mlp import mlp
 from tl_jax.models.resnet import DEPTHS, Stem, resnet
 from tl_jax.models.squeezenet import squeezenet
 from tl_jax.models.vit import Features, Shape, vit
@@ -39,7 +40,7 @@ LLAMA = {
     "rms_norm_eps": 1e-5,
     "vocab_size": 32000,
 }
-WHOLE = ("size", "patch", "channels", "filters")
+WHOLE = ("size", "patch", "channels", "filters", "inputs")
 """Options that are whole numbers from 1."""
 
 
@@ -186,6 +187,21 @@ def _squeezenet(
     return Made(model, _middle(size, channels))
 
 
+def _mlp(
+    *,
+    inputs: int = 1,
+    widths: Sequence[int] = (128, 128),
+    activation: str = "relu",
+    batch_norms: bool = False,
+    rate: float = 0.0,
+    rules: Rules = "hand",
+    dtype: jnp.dtype = jnp.float32,
+) -> Made:
+    """Of numbers, not pictures or texts: inputs `features` [B inputs]."""
+    how = dict(activation=activation, batch_norms=batch_norms, rate=rate, rules=rules)
+    return Made(mlp(inputs, tuple(widths), **how, dtype=dtype))
+
+
 def _middle(size: int, channels: int) -> Preprocess:
     """The middle 7/8 of the short edge, as convolutional networks are evaluated."""
     fields = dict(resize=round(size * 256 / 224), crop=(size, size), fixed=False)
@@ -215,6 +231,7 @@ SHAPES: Mapping[str, Maker] = {
     "vit-large": partial(_vit, "l"),
     **{f"resnet{depth}": partial(_resnet, depth) for depth in DEPTHS},
     "conv4": _conv4,
+    "mlp": _mlp,
     "mobilenet-v2": _mobilenet,
     **{f"efficientnet-lite{number}": partial(_lite, number) for number in LITE},
     "squeezenet1_0": partial(_squeezenet, "1.0"),

@@ -1,9 +1,17 @@
 """Meta-learning: learners of tasks, and how they are learned."""
 
+from tl_jax.algorithms.meta.bare import bare
 from tl_jax.algorithms.meta.episodic import episodic, predicting, query_loss
-from tl_jax.algorithms.meta.inner import Inner, adapt, inner_rates
+from tl_jax.algorithms.meta.heads import Head, learned, on_model
+from tl_jax.algorithms.meta.implicit import Implicit
+from tl_jax.algorithms.meta.inner import Inner, adapt, inner_rates, joined
 from tl_jax.algorithms.meta.learner import Embedded, Learner, Seen
 from tl_jax.algorithms.meta.maml import maml
+from tl_jax.algorithms.meta.matching import matching
+from tl_jax.algorithms.meta.meta_sgd import learned_rates, meta_sgd
+from tl_jax.algorithms.meta.prototypical import prototypical
+from tl_jax.algorithms.meta.r2d2 import r2d2
+from tl_jax.algorithms.meta.reptile import reptile, reptile_gradient
 from tl_jax.algorithms.meta.sampled import RESIDENT, TASK, sampled
 from tl_jax.algorithms.meta.tasks import over_tasks
 
@@ -11,15 +19,28 @@ __all__ = [
     "RESIDENT",
     "TASK",
     "Embedded",
+    "Head",
+    "Implicit",
     "Inner",
     "Learner",
     "Seen",
     "adapt",
+    "bare",
     "episodic",
     "inner_rates",
+    "joined",
+    "learned",
+    "learned_rates",
     "maml",
+    "matching",
+    "meta_sgd",
+    "on_model",
     "over_tasks",
     "predicting",
+    "prototypical",
     "query_loss",
+    "r2d2",
+    "reptile",
+    "reptile_gradient",
     "sampled",
 ]

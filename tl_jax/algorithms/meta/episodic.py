@@ -1,7 +1,7 @@
 """Meta-training: descend on what a learner's predictions cost on its query sets."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,13 @@ from tl_jax.algorithms.core import Players, algorithm, descend, sequence
 from tl_jax.algorithms.meta.learner import Learner, Loss, Seen, mean_loss
 from tl_jax.algorithms.meta.tasks import Tasks, over_tasks
 from tl_jax.algorithms.rules import accumulated, clipped, plain
-from tl_jax.tree import merge
+from tl_jax.tree import merge, one_of
 from tl_jax.types import (
     Algorithm,
     Array,
     Batch,
     Frozen,
+    GradientRule,
     Key,
     Metrics,
     Objective,
@@ -46,21 +47,42 @@ def episodic(
     whose queries all weigh 0 does not count.
 
     `tasks` and `parts` say how tasks are computed (`over_tasks`); `accumulate` cuts
-    them into microbatches, `clip` bounds the meta-gradient's norm. `predict` learns
-    from `support` and returns outputs [K B ...] of `query`.
+    them into microbatches, which "map" does by itself; `clip` bounds the
+    meta-gradient's norm. `predict` learns from `support` and returns outputs [K B ...]
+    of `query`.
     """
+
+    one_of("tasks", tasks, get_args(Tasks))
 
     def weigh(batch: Batch) -> Array:
         return _counts(batch["query"]).sum()
 
     rule = plain if accumulate == 1 else accumulated(accumulate, weigh)
+    if tasks == "map":
+        rule = in_turn(parts, weigh)
     rule = rule if clip is None else clipped(clip, rule)
-    objective = query_loss(learner, loss, tasks, parts)
+    objective = query_loss(learner, loss)
     stages = sequence(descend(players, objective, rule), counting(STEPS))
     return algorithm(players, stages, predicting(learner, tasks, parts))
 
 
-def query_loss(learner: Learner, loss: Loss, tasks: Tasks, parts: int) -> Objective:
+def in_turn(parts: int, weigh: Callable[[Batch], Array]) -> GradientRule:
+    """The gradient of one task after another: no task's inside outlives it.
+
+    `parts` tasks at a time, one on each device that shares them.
+    """
+
+    def rule(f: Callable, train: Any, batch: Batch, key: Key):
+        count = len(jax.tree.leaves(batch)[0])
+        if count % parts:
+            raise ValueError(f"{count} tasks do not divide into {parts} parts")
+        own = plain if count == parts else accumulated(count // parts, weigh)
+        return own(f, train, batch, key)
+
+    return rule
+
+
+def query_loss(learner: Learner, loss: Loss) -> Objective:
     """The mean over tasks of what a learner's predictions on queries cost."""
 
     def objective(params_of: Mapping, memory: dict, batch: Batch, key: Key):
@@ -77,7 +99,7 @@ def query_loss(learner: Learner, loss: Loss, tasks: Tasks, parts: int) -> Object
         count = _counts(batch["query"])
         keys = jax.random.split(key, len(count))
         args = batch["support"], batch["query"], keys
-        values, moved, metrics = over_tasks(one, args, tasks, parts)
+        values, moved, metrics = over_tasks(one, args)
         share = count / jnp.maximum(count.sum(), 1)
 
         def mean(x: Array) -> Array:

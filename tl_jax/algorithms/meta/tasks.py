@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from tl_jax.tree import one_of
@@ -24,6 +25,10 @@ def over_tasks(f: Callable, args: Any, tasks: Tasks = "vmap", parts: int = 1) ->
     way, ValueError if the parts don't divide K.
     """
     one_of("tasks", tasks, get_args(Tasks))
+    count = len(jax.tree.leaves(args)[0])
+    if count == 1:  # XLA would keep the axis in every product
+        own = f(*jax.tree.map(lambda x: x[0], args))
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], own)
     if tasks == "vmap":
         return jax.vmap(f)(*args)
 
@@ -32,7 +37,6 @@ def over_tasks(f: Callable, args: Any, tasks: Tasks = "vmap", parts: int = 1) ->
 
     if parts == 1:
         return in_turn(args)
-    count = len(jax.tree.leaves(args)[0])
     if count % parts:
         raise ValueError(f"{count} tasks do not divide into {parts} parts")
 

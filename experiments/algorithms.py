@@ -1,0 +1,85 @@
+"""Algorithms of a config: who plays beside the model, and what minimises what."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from experiments.tasks import Task
+from tl_jax.algorithms import augmented_steps, supervised
+from tl_jax.types import Algorithm, Augment, Key, Player
+
+PLAYER = "model"
+"""The player that every strategy has; its weights are the run's result."""
+
+
+class Setting(NamedTuple):
+    """What all algorithms of a run share."""
+
+    task: Task
+    augment: Augment | None = None
+    accumulate: int = 1
+    average: float | None = None
+    clip: float | None = None
+    parts: int = 1
+    """Devices that share a batch's first axis."""
+    draw: Callable | None = None
+    """Draws episodes on the device, from numbers of tasks."""
+
+
+Make = Callable[[Setting, Mapping[str, Player]], Algorithm]
+Cast = Callable[[Key, Player], dict[str, Player]]
+
+
+class Recipe(NamedTuple):
+    """How a phase makes its algorithm."""
+
+    make: Make
+    cast: Cast
+    """(key, the model's player) -> all players."""
+    head: str = "classes"
+    """How wide the model's head is: `classes` of the data, `ways` of an episode, or
+    `none`, where nothing reads one."""
+    batches: str = "train"
+    """What a step reads: `train`, rows of the data, or `episodes`."""
+    steps: Callable[[int], Make] | None = None
+    """(number of adaptation steps) -> the same with predictions after so many."""
+
+
+def alone(key: Key, player: Player) -> dict[str, Player]:
+    """The model plays by itself."""
+    return {PLAYER: player}
+
+
+def make_supervised(setting: Setting, players: Mapping[str, Player]) -> Algorithm:
+    """What minimises the task's loss over rows."""
+    made = supervised(
+        players,
+        setting.task.loss,
+        weigh=setting.task.weigh,
+        accumulate=setting.accumulate,
+        clip=setting.clip,
+        average=setting.average,
+    )
+    if setting.augment is None:
+        return made
+    return augmented_steps(made, setting.augment)
+
+
+SUPERVISED = Recipe(make_supervised, alone)
+
+
+def recipe_of(table: Mapping[str, Any], train: str, at: str, task: str) -> Recipe:
+    """The recipe of a phase: supervised, or what its `learner` table says.
+
+    Raises with the place in the config and the nearest name.
+    """
+    from experiments.learners import few_shot
+
+    if task in ("fewshot", "fewshot_regression"):
+        return few_shot(table, train, at)
+    if table or train:
+        field = "learner" if table else "train"
+        raise ValueError(
+            f"config.{at}.{field} is given, but config.task is {task!r}: learners of "
+            "episodes belong to fewshot and fewshot_regression"
+        )
+    return SUPERVISED

@@ -1,0 +1,234 @@
+"""Few-shot problems: episodes in place of rows, over classes that are held out."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.algorithms import Recipe
+from experiments.augmentation import make_augment
+from experiments.backbone import load_base
+from experiments.devices import make_layout
+from experiments.inputs import Encoded, encode
+from experiments.sources import read_examples
+from experiments.tasks import IGNORED, Task, make_task
+from tl_jax import data
+from tl_jax.algorithms.meta import RESIDENT, TASK
+from tl_jax.distribute import Layout, replicate, share
+from tl_jax.tree import no_match
+from tl_jax.types import Augment, Batch, Pretrained, Stream
+
+SAMPLERS = ("device", "host")
+FAMILIES = {
+    "sinusoid": data.sinusoid,
+    "harmonic": data.harmonic,
+    "linear": data.linear,
+    "gaussian_process": data.gaussian_process,
+}
+"""`config.data.source` -> regressions that are generated, not drawn from examples."""
+JUDGED = {"validation": 1, "test": 2}
+"""Split -> what sets the seed of its episodes apart from the other's."""
+
+
+class Episodes(NamedTuple):
+    """A few-shot problem, with all that `Problem` has."""
+
+    base: Pretrained
+    task: Task
+    outputs: int
+    """Width of a head over the classes of one episode."""
+    classes: tuple[str, ...]
+    examples: data.Examples
+    encoded: Encoded
+    config: ConfigDict
+    layout: Layout
+    augment: Augment | None = None
+    draw: Callable | None = None
+    """(resident data, which tasks) -> episodes, within the step."""
+    held: Any = None
+    """The data on the devices that `draw` draws from; None: the host draws."""
+
+    @property
+    def generated(self) -> bool:
+        """Whether tasks are generated, from no examples."""
+        return self.config.data.source in FAMILIES
+
+    @property
+    def resident(self) -> Mapping[str, Any]:
+        """What lies on the devices beside the frozen leaves."""
+        return {} if self.held is None else {RESIDENT: self.held}
+
+    def split(self, seed: int) -> data.Splits:
+        """Rows by split; no class is in two of them. The same for all seeds."""
+        del seed
+        if self.generated:
+            return {name: np.zeros(0, int) for name in ("train", *JUDGED)}
+        own = self.config.data
+        return data.split_classes(
+            self.examples,
+            {"train": 1 - own.validation - own.test, **_shares(own)},
+            own.split_seed,
+        )
+
+    def width(self, head: str) -> int | None:
+        """How wide a recipe's head is; None for no head."""
+        if head == "classes" and not self.generated:
+            return len(np.unique(self.encoded.labels[self.split(0)["train"]]))
+        return None if head == "none" else self.outputs
+
+    def batches(
+        self, rows: np.ndarray, seed: int, recipe: Recipe
+    ) -> Callable[[int, int], Batch]:
+        """(step, count) -> this process's part of the batches of `count` steps.
+
+        Of numbers of tasks, of episodes, or of rows of all classes, as the recipe asks.
+        """
+        shard, shards = share(self.layout)
+        config, cut = self.config, dict(shard=shard, shards=shards)
+        if recipe.batches == "train":
+            labels = np.full(len(self.encoded.labels), -1, np.int32)
+            labels[rows] = np.unique(self.encoded.labels[rows], return_inverse=True)[1]
+            shape = dict(buckets=self.encoded.buckets, **cut)
+            of = self.encoded.columns, labels, rows, config.batch_size, seed
+            made = data.loader(*of, **shape)
+            return lambda step, count: {"train": made.chunk(step, count)}
+        if self.held is not None:
+            return data.task_numbers(config.batch_size, seed, **cut).chunk
+        return self._episodes(rows, config.batch_size, seed, **cut).chunk
+
+    def batch(self, inputs: Mapping[str, Any]) -> Batch:
+        """What `predict` gets for the inputs of a stream: an episode's two sets."""
+        return {name: inputs[name] for name in ("support", "query")}
+
+    def streams(self, rows: np.ndarray, name: str = "validation") -> Iterator[Stream]:
+        """The episodes of a split, the same for all strategies and seeds.
+
+        Each row of a stream is an episode; its labels are its queries'.
+        """
+        config = self.config
+        count, tasks = config.episodes[name], config.eval_batch_size
+        seed = 2 * config.data.split_seed + JUDGED[name]
+        shard, shards = share(self.layout)
+        cut = dict(shard=shard, shards=shards)
+        if self.generated:
+            at = _generated(
+                self.draw, data.evaluation_numbers(tasks, count, seed, **cut)
+            )
+        else:
+            made = self._episodes(rows, tasks, 0, **cut)
+            at = data.evaluation_episodes(made, count, seed).at
+        for step in range(-(-count // tasks)):
+            index = step * tasks + np.arange(tasks).reshape(shards, -1)[shard]
+            yield _stream(at(step), index, count)
+
+    def _episodes(self, rows: np.ndarray, tasks: int, seed: int, **cut: int) -> Any:
+        own = self.config.episodes
+        return data.episodes(
+            self.encoded.columns,
+            self.encoded.labels,
+            rows,
+            ways=own.ways,
+            shots=own.shots,
+            queries=own.queries,
+            tasks=tasks,
+            seed=seed,
+            groups=self.examples.groups,
+            classes=self.classes,
+            buckets=self.encoded.buckets,
+            **cut,
+        )
+
+
+def _shares(own: ConfigDict) -> dict[str, float]:
+    return {"validation": own.validation, "test": own.test}
+
+
+def _generated(draw: Callable, numbers: data.TaskNumbers) -> Callable[[int], Batch]:
+    """(step) -> generated episodes on the host."""
+    compiled = jax.jit(lambda which: draw({}, which))
+
+    def at(step: int) -> Batch:
+        found = compiled(numbers.at(step)[TASK])
+        return jax.tree.map(np.asarray, found)
+
+    return at
+
+
+def _stream(episodes: Batch, index: np.ndarray, count: int) -> Stream:
+    """Episodes as the rows of one stream; those past `count` weigh nothing."""
+    query = episodes["query"]
+    labels, real = query["labels"], query["weight"] > 0
+    if labels.dtype.kind in "iu":
+        labels = np.where(real, labels, IGNORED)
+    return {
+        "inputs": {"support": episodes["support"], "query": query},
+        "labels": labels,
+        "weight": (index < count).astype(np.float32),
+        "index": index.astype(np.int32),
+    }
+
+
+def make_episodes(config: ConfigDict) -> Episodes:
+    """Read, check, load and encode everything that a few-shot config names."""
+    _check(config)
+    layout, own = make_layout(config), config.episodes
+    base = load_base(config, layout)
+    shape = dict(shots=own.shots, queries=own.queries)
+    if config.data.source in FAMILIES:
+        name = config.data.source
+        examples = data.Examples({}, None, name=name, licence="none: generated")
+        task = make_task(config.task, ())
+        made = Episodes(base, task, 1, (), examples, Encoded({}, None), config, layout)
+        draw = FAMILIES[config.data.source](**shape)
+        return made._replace(draw=draw, held={})
+    examples = read_examples(config)
+    task = make_task(config.task, examples.classes)
+    encoded = encode(examples, base, config)
+    of_pictures = base.preprocess is not None
+    made = Episodes(
+        base,
+        task,
+        own.ways,
+        examples.classes,
+        examples,
+        encoded,
+        config,
+        layout,
+        make_augment(config, own.ways, of_pictures),
+    )
+    if own.sampler == "host":
+        return made
+    rows = made.split(0)["train"]
+    how = dict(classes=examples.classes, groups=examples.groups, **shape)
+    how |= dict(ways=own.ways, buckets=encoded.buckets)
+    held = data.resident(encoded.columns, encoded.labels, rows, **how)
+    draw = data.device_episodes(ways=own.ways, **shape)
+    return made._replace(draw=draw, held=replicate(layout, held))
+
+
+def _check(config: ConfigDict) -> None:
+    """Raise ValueError, by its name, for a field that can't be right."""
+    own = config.episodes
+    if own.sampler not in SAMPLERS:
+        raise no_match("config.episodes.sampler", own.sampler, SAMPLERS)
+    regression = config.task == "fewshot_regression"
+    generated = config.data.source in FAMILIES
+    if regression and not generated:
+        raise no_match("config.data.source", config.data.source, FAMILIES)
+    if generated and not regression:
+        raise ValueError(
+            f"config.data.source: {config.data.source!r} generates regressions, but "
+            f"config.task is {config.task!r}; set it to fewshot_regression"
+        )
+    learned = [
+        name
+        for name, table in config.strategies.items()
+        if table.get("steps", -1) or table.get("phases", {})
+    ]
+    if not config.steps and learned:
+        raise ValueError(
+            "config.steps is 0: episodes have no epochs, so say how many meta-steps "
+            f"to take; strategies that train: {', '.join(learned)}"
+        )

@@ -1,0 +1,35 @@
+"""Scores of few-shot learning: one number an episode."""
+
+import numpy as np
+
+IGNORED = -100
+"""The label of queries that only fill an episode up."""
+
+
+def accuracies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Share of right queries of each episode. logits [N Q C], labels [N Q] -> [N].
+
+    Queries with the label -100 do not count; an episode of nothing else is NaN.
+    """
+    asked = labels != IGNORED
+    right = (logits.argmax(-1) == labels) & asked
+    with np.errstate(invalid="ignore"):
+        return right.sum(-1) / asked.sum(-1)
+
+
+def errors(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean squared error of each episode, in float64. [N Q D], [N Q D] -> [N]."""
+    wide = np.asarray(values, np.float64) - np.asarray(labels, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.square(wide).reshape(len(wide), -1).mean(1)
+
+
+def diverged(values: np.ndarray, labels: np.ndarray, factor: float = 10.0):
+    """Whether an episode's error is no number, or `factor` times that of saying 0.
+
+    [N Q D], [N Q D] -> [N]. Gradient steps that overshoot end there; the mean over
+    episodes is theirs alone then, so a median belongs beside it.
+    """
+    own = errors(values, labels)
+    none = errors(np.zeros_like(labels), labels)
+    return ~np.isfinite(own) | (own > factor * np.maximum(none, 1e-12))
