@@ -1,7 +1,7 @@
 """Meta-learning in torch: learn2learn, torch.func, and tasks batched by hand.
 
-All start from the same weights and see the same tasks; the first loss and the first
-meta-gradient's norm are among the facts of a side, and must agree.
+All start from the same weights and see the same tasks; the losses of the first two
+steps are among the facts of a side, and must agree.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.benchmarks import meta
 from experiments.benchmarks.kinds import Ready
-from experiments.benchmarks.meta import META_RATE, Arrays
+from experiments.benchmarks.meta import Arrays
 
 Gradient = Callable[[dict, dict], tuple[Any, dict]]
 """(weights, batch of tasks) -> (meta-loss, its gradient by name)."""
@@ -53,25 +54,21 @@ def _channels(arrays: Arrays) -> int:
     return len(norms[-1]) if norms else 0
 
 
-def training(arrays: Arrays, batches: Sequence[Arrays], gradient: Gradient) -> Ready:
-    """A call takes one step of Adam on each batch of tasks."""
+def training(weights: dict, gradient: Gradient, batches: Sequence[Arrays]) -> Ready:
+    """A call takes one step of Adam on each batch of tasks; weights need gradients."""
     import torch
 
-    weights = {n: t.requires_grad_() for n, t in tensors(arrays).items()}
     given = [tensors(batch) for batch in batches]
-    optimiser = torch.optim.Adam(list(weights.values()), META_RATE, fused=True)
+    optimiser = torch.optim.Adam(list(weights.values()), meta.META_RATE, fused=True)
     facts: dict[str, Any] = {}
 
     def call() -> None:
         for batch in given:
             value, grads = gradient(weights, batch)
             for name, weight in weights.items():
-                weight.grad = grads[name]
-            if not facts:
-                total = sum((g.double() ** 2).sum().item() for g in grads.values())
-                facts["norm of the first meta-gradient"] = total**0.5
-                facts["loss of the first step"] = float(value)
+                weight.grad = grads[name].contiguous()  # fused Adam reads raw memory
             optimiser.step()
+            meta.note(facts, [value])
 
     return Ready(call, facts=lambda: facts)
 
@@ -107,7 +104,7 @@ def with_func(loss: Callable, inner: Inner, compile: bool = False) -> Gradient:
     return gradient
 
 
-def by_hand(losses: Callable, inner: Inner, compile: bool = False) -> Gradient:
+def by_hand(losses: Callable, inner: Inner) -> Gradient:
     """Weights with an axis of tasks, written out, and torch.autograd.
 
     `losses(weights [K ...], x [K N ...], y)` gives [K].
@@ -126,5 +123,58 @@ def by_hand(losses: Callable, inner: Inner, compile: bool = False) -> Gradient:
         value = losses(own, batch["query_x"], batch["query_y"]).mean()
         grads = torch.autograd.grad(value, list(weights.values()))
         return value.detach(), dict(zip(weights, grads, strict=True))
+
+    return gradient
+
+
+def in_threads(gradient: Gradient, threads: int = 2) -> Gradient:
+    """Tasks shared by threads, each of which multiplies alone.
+
+    torch lets go of Python's lock in its operations; small ones keep one core each
+    busier than two cores share one.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+    def threaded(weights: dict, batch: dict) -> tuple[Any, dict]:
+        cut = {name: values.chunk(threads) for name, values in batch.items()}
+        parts = [
+            {name: values[i] for name, values in cut.items()} for i in range(threads)
+        ]
+        tasks = sum(len(values) for values in cut["query_x"])
+        shares = [len(part["query_x"]) / tasks for part in parts]
+        found = list(pool.map(lambda part: gradient(weights, part), parts))
+        both = list(zip(shares, found, strict=True))
+        value = sum(share * value for share, (value, _) in both)
+        return value, {n: sum(share * g[n] for share, (_, g) in both) for n in weights}
+
+    return threaded
+
+
+def with_learn2learn(loss: Callable, inner: Inner, module: Any) -> Gradient:
+    """learn2learn's MAML: clone, adapt, backward, one task after another.
+
+    `loss(outputs, y)`; the weights that `gradient` gets are the module's own.
+    """
+    from experiments.benchmarks.source import learn2learn
+
+    kind = learn2learn("algorithms.maml").MAML
+    learner = kind(module, inner.rate, first_order=inner.first_order)
+
+    def gradient(weights: dict, batch: dict) -> tuple[Any, dict]:
+        learner.zero_grad(set_to_none=True)
+        tasks, total = len(batch["support_x"]), 0.0
+        for k in range(tasks):
+            clone = learner.clone()
+            for _ in range(inner.steps):
+                clone.adapt(loss(clone(batch["support_x"][k]), batch["support_y"][k]))
+            value = loss(clone(batch["query_x"][k]), batch["query_y"][k]) / tasks
+            value.backward()
+            total += value.item()
+        return total, {name: weight.grad for name, weight in weights.items()}
 
     return gradient
