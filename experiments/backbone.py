@@ -29,7 +29,7 @@ CHOICES = {"rules": get_args(Rules), "form": get_args(Form)}
 """Options of derivatives and convolutions, as `config.model` names them -> values."""
 OWN = (
     *("features", "stem", "patch", "channels", "filters", "multiplier", "remat"),
-    *("down", "inputs", "widths", "activation"),
+    *("down", "inputs", "widths", "activation", "std"),
     *CHOICES,
 )
 """Fields of `config.model` that are options of the same name; 0 or empty: not set."""

@@ -13,6 +13,7 @@ from experiments.backbone import load_base
 from experiments.devices import make_layout
 from experiments.inputs import Encoded, encode
 from experiments.sources import read_examples
+from experiments.strategies import Strategy
 from experiments.tasks import IGNORED, Task, make_task
 from tl_jax import data
 from tl_jax.algorithms.meta import RESIDENT, TASK
@@ -28,6 +29,8 @@ FAMILIES = {
     "gaussian_process": data.gaussian_process,
 }
 """`config.data.source` -> regressions that are generated, not drawn from examples."""
+SHOWN = (4, 101)
+"""Tasks whose fits are drawn, and their queries."""
 JUDGED = {"validation": 1, "test": 2}
 """Split -> what sets the seed of its episodes apart from the other's."""
 
@@ -46,7 +49,9 @@ class Episodes(NamedTuple):
     layout: Layout
     augment: Augment | None = None
     draw: Callable | None = None
-    """(resident data, which tasks) -> episodes, within the step."""
+    """(resident data, which tasks) -> training episodes, within the step."""
+    judged: Callable | None = None
+    """The same for episodes to judge by, where they are generated."""
     held: Any = None
     """The data on the devices that `draw` draws from; None: the host draws."""
 
@@ -66,11 +71,14 @@ class Episodes(NamedTuple):
         if self.generated:
             return {name: np.zeros(0, int) for name in ("train", *JUDGED)}
         own = self.config.data
-        return data.split_classes(
-            self.examples,
-            {"train": 1 - own.validation - own.test, **_shares(own)},
-            own.split_seed,
-        )
+        examples, named = self.examples, dict(classes=self.classes)
+        named["groups"] = examples.groups
+        if {"train", "validation", "test"} <= examples.splits.keys():
+            given = {name: examples.splits[name] for name in ("train", *JUDGED)}
+            return data.class_disjoint(examples.labels, given, **named)
+        shares = {"validation": own.validation, "test": own.test}
+        shares = {"train": 1 - sum(shares.values()), **shares}
+        return data.class_splits(examples.labels, shares, own.split_seed, **named)
 
     def width(self, head: str) -> int | None:
         """How wide a recipe's head is; None for no head."""
@@ -96,11 +104,30 @@ class Episodes(NamedTuple):
             return lambda step, count: {"train": made.chunk(step, count)}
         if self.held is not None:
             return data.task_numbers(config.batch_size, seed, **cut).chunk
-        return self._episodes(rows, config.batch_size, seed, **cut).chunk
+        shape = shape_of(config, "train_")
+        return self._episodes(rows, config.batch_size, seed, shape, **cut).chunk
 
     def batch(self, inputs: Mapping[str, Any]) -> Batch:
         """What `predict` gets for the inputs of a stream: an episode's two sets."""
         return {name: inputs[name] for name in ("support", "query")}
+
+    def of(self, strategy: Strategy) -> "Episodes":
+        """The problem as a strategy sees it: of features if the body is frozen."""
+        if not strategy.frozen:
+            return self
+        from experiments.frozen import frozen
+
+        return frozen(self)
+
+    def grid(self) -> Batch | None:
+        """Generated test tasks with their queries at even distances, to draw fits."""
+        if not self.generated:
+            return None
+        shape = _without_ways(shape_of(self.config)) | {"queries": SHOWN[1]}
+        drawn = FAMILIES[self.config.data.source](**shape, grid=True)
+        seed = 2 * self.config.data.split_seed + JUDGED["test"]
+        numbers = data.evaluation_numbers(SHOWN[0], SHOWN[0], seed)
+        return _generated(drawn, numbers)(0)
 
     def streams(self, rows: np.ndarray, name: str = "validation") -> Iterator[Stream]:
         """The episodes of a split, the same for all strategies and seeds.
@@ -114,35 +141,28 @@ class Episodes(NamedTuple):
         cut = dict(shard=shard, shards=shards)
         if self.generated:
             at = _generated(
-                self.draw, data.evaluation_numbers(tasks, count, seed, **cut)
+                self.judged, data.evaluation_numbers(tasks, count, seed, **cut)
             )
         else:
-            made = self._episodes(rows, tasks, 0, **cut)
+            made = self._episodes(rows, tasks, 0, shape_of(config), **cut)
             at = data.evaluation_episodes(made, count, seed).at
         for step in range(-(-count // tasks)):
             index = step * tasks + np.arange(tasks).reshape(shards, -1)[shard]
             yield _stream(at(step), index, count)
 
-    def _episodes(self, rows: np.ndarray, tasks: int, seed: int, **cut: int) -> Any:
-        own = self.config.episodes
-        return data.episodes(
-            self.encoded.columns,
-            self.encoded.labels,
-            rows,
-            ways=own.ways,
-            shots=own.shots,
-            queries=own.queries,
-            tasks=tasks,
-            seed=seed,
-            groups=self.examples.groups,
-            classes=self.classes,
-            buckets=self.encoded.buckets,
-            **cut,
-        )
+    def _episodes(
+        self, rows: np.ndarray, tasks: int, seed: int, shape: dict[str, int], **cut: int
+    ) -> data.Episodes:
+        columns, labels = self.encoded.columns, self.encoded.labels
+        how = dict(groups=self.examples.groups, classes=self.classes, **shape, **cut)
+        how |= dict(tasks=tasks, seed=seed, buckets=self.encoded.buckets)
+        return data.episodes(columns, labels, rows, **how)
 
 
-def _shares(own: ConfigDict) -> dict[str, float]:
-    return {"validation": own.validation, "test": own.test}
+def shape_of(config: ConfigDict, prefix: str = "") -> dict[str, int]:
+    """Ways, shots and queries of an episode; with "train_" those of meta-training."""
+    names, own = ("ways", "shots", "queries"), config.episodes
+    return {name: own.get(f"{prefix}{name}") or own[name] for name in names}
 
 
 def _generated(draw: Callable, numbers: data.TaskNumbers) -> Callable[[int], Batch]:
@@ -175,14 +195,15 @@ def make_episodes(config: ConfigDict) -> Episodes:
     _check(config)
     layout, own = make_layout(config), config.episodes
     base = load_base(config, layout)
-    shape = dict(shots=own.shots, queries=own.queries)
+    shape = shape_of(config, "train_")
     if config.data.source in FAMILIES:
         name = config.data.source
         examples = data.Examples({}, None, name=name, licence="none: generated")
         task = make_task(config.task, ())
         made = Episodes(base, task, 1, (), examples, Encoded({}, None), config, layout)
-        draw = FAMILIES[config.data.source](**shape)
-        return made._replace(draw=draw, held={})
+        family = FAMILIES[name]
+        own, other = (_without_ways(s) for s in (shape, shape_of(config)))
+        return made._replace(draw=family(**own), judged=family(**other), held={})
     examples = read_examples(config)
     task = make_task(config.task, examples.classes)
     encoded = encode(examples, base, config)
@@ -200,12 +221,22 @@ def make_episodes(config: ConfigDict) -> Episodes:
     )
     if own.sampler == "host":
         return made
-    rows = made.split(0)["train"]
-    how = dict(classes=examples.classes, groups=examples.groups, **shape)
-    how |= dict(ways=own.ways, buckets=encoded.buckets)
+    made = made._replace(draw=data.device_episodes(**shape))
+    return made._replace(held=resident_of(made))
+
+
+def resident_of(problem: Episodes) -> Any:
+    """The training rows on the devices, for as large episodes as training has."""
+    encoded, examples = problem.encoded, problem.examples
+    how = dict(classes=problem.classes, groups=examples.groups)
+    how |= dict(buckets=encoded.buckets, **shape_of(problem.config, "train_"))
+    rows = problem.split(0)["train"]
     held = data.resident(encoded.columns, encoded.labels, rows, **how)
-    draw = data.device_episodes(ways=own.ways, **shape)
-    return made._replace(draw=draw, held=replicate(layout, held))
+    return replicate(problem.layout, held)
+
+
+def _without_ways(shape: dict[str, int]) -> dict[str, int]:
+    return {name: value for name, value in shape.items() if name != "ways"}
 
 
 def _check(config: ConfigDict) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.adaptation import adaptations
 from experiments.canvas import (
     GREY,
     Figure,
@@ -25,7 +26,7 @@ def draw(summary: Summary) -> list[Figure]:
     """Every figure that the study has data for."""
     drawn = (scores(summary), curves(summary), confusions(summary), frontier(summary))
     found = [figure for figure in drawn if figure is not None]
-    return found + mistakes(summary)
+    return found + adaptations(summary) + mistakes(summary)
 
 
 def scores(summary: Summary) -> Figure | None:

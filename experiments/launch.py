@@ -49,7 +49,8 @@ def study(
     config = with_steps(config, len(rows[config.seeds[0]]["train"]))
     strategies = [make_strategy(name, config) for name in names(config)]
     for strategy in strategies:
-        dry_plan(problem, strategy)
+        if not strategy.frozen:  # those have no plan but a head's
+            dry_plan(problem, strategy)
     note_cut(problem, console)
     with locked(workdir) if first else nullcontext():
         if first:
@@ -62,14 +63,15 @@ def study(
         )
         for strategy in strategies:
             parts: dict = {}
+            own = problem.of(strategy)
             todo = [
-                Job(problem, strategy, seed, rows[seed], folder, config, parts, stop)
+                Job(own, strategy, seed, rows[seed], folder, config, parts, stop)
                 for seed in config.seeds
                 if not store.ended(folder := workdir / strategy.name / str(seed))
             ]
             if todo:
                 console.print(
-                    f"{strategy.title}\n{dry_plan(problem, strategy)}",
+                    f"{strategy.title}\n{dry_plan(own, strategy)}",
                     markup=False,
                     soft_wrap=True,
                 )

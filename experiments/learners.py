@@ -5,48 +5,52 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import optax
-
-from experiments.algorithms import PLAYER, Recipe, Setting, alone, make_supervised
+from experiments.algorithms import (
+    PLAYER,
+    Cast,
+    Recipe,
+    Setting,
+    alone,
+    make_supervised,
+)
+from experiments.inner_loops import Rates, make_inner
+from experiments.players import adjusted, context
 from tl_jax.algorithms import meta
 from tl_jax.tree import no_match, one_of
-from tl_jax.types import Algorithm, Player, Transfer
+from tl_jax.types import Algorithm, Player
 
-INNER = {
-    "plan": (),
-    "optimiser": "sgd",
-    "rate": 0.01,
-    "momentum": 0.0,
-    "clip": 0.0,
-    "steps": 1,
-    "mode": "unrolled",
-    "remat": False,
-}
-"""Fields of a learner's `inner` table, with their defaults."""
-OPTIMISERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-    "sgd": lambda own: optax.sgd(own["rate"], own["momentum"] or None),
-    "adam": lambda own: optax.adam(own["rate"]),
-    "adam0": lambda own: optax.adam(own["rate"], b1=0.0),
-    "rmsprop": lambda own: optax.rmsprop(own["rate"]),
-}
-"""Inner optimisers by name; `adam0` is Adam without momentum, as Reptile has it."""
 TRAIN = ("episodes", "classes")
-OWN = ("tasks",)
-"""Fields of a learner's table that say how it is computed, not what it is."""
-GIVEN = ("model", "loss", "inner", "name")
-"""Arguments of learners that a run fills in."""
+GIVEN = ("model", "loss", "inner", "name", "players", "parts", "clip", "tasks")
+"""Arguments of learners that a run fills in, or that say how it is computed."""
 
 
 class Entry(NamedTuple):
     """A learner by name."""
 
     make: Callable[..., Any]
+    """Gives a `Learner`, or, if it takes `players`, an `Algorithm` of its own."""
     head: str
     """`ways` where it reads the model's head, else `none`."""
+    cast: Callable[[Mapping[str, Any]], Cast] = lambda table: alone
+    """(the learner's table) -> who plays beside the model; may take fields of it."""
+    models: Callable[[Mapping[str, Player]], dict[str, Any]] = lambda players: {}
+    """Arguments that are other players' models."""
 
 
 LEARNERS: Mapping[str, Entry] = {
     "maml": Entry(meta.maml, "ways"),
+    "maml_plus_plus": Entry(meta.maml_plus_plus, "ways"),
+    "proto_maml": Entry(meta.proto_maml, "ways"),
+    "fine_tune": Entry(meta.fine_tune, "ways"),
+    "reptile": Entry(meta.reptile, "ways"),
+    "prototypical": Entry(meta.prototypical, "none"),
+    "matching": Entry(meta.matching, "none"),
+    "matching_context": Entry(
+        meta.matching, "none", context, lambda players: _context_of(players)
+    ),
+    "r2d2": Entry(
+        meta.r2d2, "none", partial(adjusted, strength=0.0, scale=0.0, bias=0.0)
+    ),
 }
 
 
@@ -59,9 +63,8 @@ def few_shot(table: Mapping[str, Any], train: str, at: str) -> Recipe:
     """
     train = train or TRAIN[0]
     one_of(f"config.{at}.train", train, TRAIN)
-    table = dict(table)
+    table, where = dict(table), f"config.{at}.learner"
     name = table.pop("learner", None)
-    where = f"config.{at}.learner"
     if name is None:
         raise ValueError(f"{where} names no learner; there are: {', '.join(LEARNERS)}")
     if name not in LEARNERS:
@@ -69,86 +72,64 @@ def few_shot(table: Mapping[str, Any], train: str, at: str) -> Recipe:
     entry = LEARNERS[name]
     tasks = table.pop("tasks", "vmap")
     one_of(f"{where}.tasks", tasks, ("vmap", "map"))
-    inner = _inner(entry, table, where)
+    inner, cast = None, entry.cast(table)
+    if "inner" in arguments(entry.make):
+        inner, cast = make_inner(table.pop("inner", {}), f"{where}.inner", cast)
     _check(entry, table, where)
-
-    def make(
-        setting: Setting, players: Mapping[str, Player], steps: int | None = None
-    ) -> Algorithm:
-        own = dict(table) if steps is None else {**table, "test_steps": steps}
-        if inner is not None:
-            own["inner"] = inner(players[PLAYER])
-        learner = _filled(entry, own, setting, players)
-        how = dict(tasks=tasks, parts=setting.parts)
-        if train == "classes":
-            made = make_supervised(setting, {PLAYER: players[PLAYER]})
-            made = made._replace(predict=meta.predicting(learner, **how))
-        else:
-            shared = dict(accumulate=setting.accumulate, clip=setting.clip, **how)
-            made = meta.episodic(players, learner, setting.task.loss, **shared)
-        return made if setting.draw is None else meta.sampled(made, setting.draw)
-
+    make = partial(_made, entry, table, train, tasks, inner)
     head = "classes" if train == "classes" else entry.head
     batches = "train" if train == "classes" else "episodes"
     stepped = None if inner is None else lambda steps: partial(make, steps=steps)
-    return Recipe(make, alone, head, batches, stepped)
+    return Recipe(make, cast, head, batches, stepped)
 
 
-def _filled(
-    entry: Entry, own: dict[str, Any], setting: Setting, players: Mapping
-) -> Any:
-    """The learner, with what a run knows filled in."""
-    known = inspect.signature(entry.make).parameters
+def _made(
+    entry: Entry,
+    table: Mapping[str, Any],
+    train: str,
+    tasks: str,
+    inner: Rates | None,
+    setting: Setting,
+    players: Mapping[str, Player],
+    steps: int | None = None,
+) -> Algorithm:
+    """The algorithm, predicting after `steps` adaptation steps if they are given."""
+    own = dict(table) if steps is None else {**table, "test_steps": steps}
+    how = dict(tasks=tasks, parts=setting.parts)
+    shared = dict(clip=setting.clip, **how)
     given = {"model": players[PLAYER].model, "loss": setting.task.loss, "name": PLAYER}
-    return entry.make(**own | {n: v for n, v in given.items() if n in known})
+    given |= {"players": players, **shared, **entry.models(players)}
+    if inner is not None:
+        given["inner"] = inner(players[PLAYER])
+    known = arguments(entry.make)
+    made = entry.make(**own | {n: v for n, v in given.items() if n in known})
+    if isinstance(made, Algorithm):
+        algorithm = made
+    elif train == "classes":
+        algorithm = make_supervised(setting, {PLAYER: players[PLAYER]})
+        algorithm = algorithm._replace(predict=meta.predicting(made, **how))
+    else:
+        shared["accumulate"] = setting.accumulate
+        algorithm = meta.episodic(players, made, setting.task.loss, **shared)
+    return algorithm if setting.draw is None else meta.sampled(algorithm, setting.draw)
+
+
+def arguments(make: Callable[..., Any]) -> list[str]:
+    """Names of a learner's arguments; those that it hands on are MAML's."""
+    known = inspect.signature(make).parameters.values()
+    own = [p.name for p in known if p.kind is not p.VAR_KEYWORD]
+    if len(own) == len(known):
+        return own
+    return own + [name for name in arguments(meta.maml) if name not in own]
+
+
+def _context_of(players: Mapping[str, Player]) -> dict[str, Any]:
+    return {"context": players["context"].model}
 
 
 def _check(entry: Entry, table: Mapping[str, Any], at: str) -> None:
     """Raise for arguments that the learner has not."""
-    known = inspect.signature(entry.make).parameters
-    free = [name for name in known if name not in GIVEN]
+    free = [name for name in arguments(entry.make) if name not in GIVEN]
     for name in table:
         if name not in free:
             raise no_match(f"{at}: {entry.make.__name__}'s argument", name, free)
-
-
-def _inner(
-    entry: Entry, table: dict[str, Any], at: str
-) -> Callable[[Player], meta.Inner] | None:
-    """(the model's player) -> `Inner`, from the table's `inner`; None without one."""
-    from experiments.strategies import make_transfer
-
-    if "inner" not in inspect.signature(entry.make).parameters:
-        return None
-    given = dict(table.pop("inner", {}))
-    for field in given:
-        if field not in INNER:
-            raise no_match(f"{at}.inner: field", field, INNER)
-    own = INNER | given
-    if own["optimiser"] not in OPTIMISERS:
-        raise no_match(f"{at}.inner.optimiser", own["optimiser"], OPTIMISERS)
-    if own["momentum"] and own["optimiser"] != "sgd":
-        raise ValueError(
-            f"{at}.inner.momentum is {own['momentum']}, which "
-            f"{own['optimiser']} has not"
-        )
-    for field, least in (("rate", 0.0), ("clip", 0.0), ("steps", 0)):
-        if not own[field] >= least:
-            raise ValueError(f"{at}.inner.{field} is {own[field]}, expected {least} up")
-    one_of(f"{at}.inner.mode", own["mode"], ("unrolled", "first_order"))
-    change = make_transfer(own["plan"], f"{at}.inner.plan") if own["plan"] else None
-    return partial(_made_inner, own, change, at)
-
-
-def _made_inner(
-    own: Mapping[str, Any], change: Transfer | None, at: str, player: Player
-) -> meta.Inner:
-    """What moves within a task under the player's plan."""
-    tx = OPTIMISERS[own["optimiser"]](own)
-    if own["clip"]:
-        tx = optax.chain(optax.clip_by_global_norm(own["clip"]), tx)
-    try:
-        rates = meta.inner_rates(player.plan, change)
-    except ValueError as error:
-        raise ValueError(f"{at}.inner.plan: {error}") from error
-    return meta.Inner(rates, tx, own["steps"], own["mode"], own["remat"])

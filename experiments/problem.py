@@ -74,6 +74,14 @@ class Problem(NamedTuple):
         """What `predict` gets for the inputs of a stream."""
         return {"query": {"inputs": inputs}}
 
+    def of(self, strategy: Any) -> "Problem":
+        """The problem as a strategy sees it: the same for all."""
+        return self
+
+    def grid(self) -> Batch | None:
+        """Tasks whose fits are drawn; none of rows."""
+        return None
+
     def streams(self, rows: np.ndarray, name: str = "") -> Iterator[Stream]:
         """Each of the rows once, short ones first, padding at weight 0.
 

@@ -250,7 +250,7 @@ def _finish(
             store.save_model(job.folder, plan, known, problem.base.source, name)
         store.save_predictions(job.folder, found, task.decide(found.logits))
         mistakes.save(job.folder, problem, found)
-        adaptation.save(job.folder, problem, after)
+        adaptation.save(job, part, state, frozen, after)
     sums = [totals(plan) for plan in plans.values()]
     ends = evaluate.intervals(task, found, job.seed, config.resamples)
     programs = job.parts.values()

@@ -42,6 +42,8 @@ class Strategy(NamedTuple):
     phases: tuple[Phase, ...]
     average: float | None
     accumulate: int
+    frozen: bool = False
+    """The body never moves: its features are computed once."""
 
 
 FIELDS = {
@@ -59,6 +61,7 @@ FIELDS = {
     "schedule": "",
     "learner": {},
     "train": "",
+    "frozen": False,
 }
 PHASE_FIELDS = (
     *("plan", "fit", "steps", "rate", "optimiser", "schedule"),
@@ -103,6 +106,7 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
         phases,
         own["average"] or None,
         config.get("accumulate", 1),
+        _frozen(at, own["frozen"], config.task),
     )
 
 
@@ -137,6 +141,16 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
     clip = None if search else config.optimiser.clip or None
     recipe = recipe_of(merged["learner"], merged["train"], at, config.task)
     return Phase(name, plan, steps, merged["fit"] or None, tx, clip, search, recipe)
+
+
+def _frozen(at: str, asked: bool, task: str) -> bool:
+    """Whether features are computed once; raises ValueError where they can't be."""
+    if asked and task != "fewshot":
+        raise ValueError(
+            f"config.{at}.frozen is {asked}, but config.task is {task!r}: features "
+            "computed once are for fewshot; elsewhere freeze '.*' in the plan"
+        )
+    return bool(asked)
 
 
 def _check_fit(at: str, name: str, task: str) -> None:

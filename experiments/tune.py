@@ -72,6 +72,7 @@ def trial(
     config = config.copy_and_resolve_references()
     config.strategies[name].rate = rate
     strategy, parts, scores = make_strategy(name, config), {}, []
+    problem = problem.of(strategy)
     for seed in config.seeds:
         folder = workdir / name / f"{rate:g}" / str(seed)
         blind = rows[seed] | {"test": rows[seed]["validation"]}

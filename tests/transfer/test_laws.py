@@ -11,6 +11,7 @@ from tl_jax.models import bert
 from tl_jax.optim import adamw
 from tl_jax.transfer import (
     chain,
+    context,
     describe,
     fold,
     foldable,
@@ -25,6 +26,7 @@ from tl_jax.transfer import (
     stack_layers,
     trainable,
     unstack_layers,
+    warp,
 )
 from tl_jax.tree import NoMatch, flatten, paths
 from tl_jax.types import Player
@@ -34,6 +36,9 @@ GRAFTS = {
     "lora": lora(2, QV),
     "lora everywhere": lora(2, ".*"),
     "lora in one block": lora(2, "blocks/1/mlp/up", rate=0.1),
+    "context": context(3, QV),
+    "film": context(3, "blocks/1/.*/(up|norm.*|query)|blocks/0/norm_mlp", form="film"),
+    "warp": warp(f"{QV}|head"),
     "two of them": chain(lora(2, QV), lora(3, QV, name="second")),
 }
 METHODS = GRAFTS | {

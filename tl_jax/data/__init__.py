@@ -1,6 +1,7 @@
 """Sources, splits, tokenising and loading of data, with no branch on the algorithm."""
 
 from tl_jax.data.catalogue import catalogue, load
+from tl_jax.data.class_splits import class_disjoint, class_splits, rows_of_classes
 from tl_jax.data.episodes import (
     Episodes,
     episodes,
@@ -11,6 +12,7 @@ from tl_jax.data.fitting import fitted
 from tl_jax.data.glyphs import glyphs
 from tl_jax.data.idx import from_idx, from_idx_folder, idx_pairs, read_idx
 from tl_jax.data.image_folder import from_image_folder
+from tl_jax.data.leaks import check_episodes
 from tl_jax.data.loader import Loader, evaluation, loader, ordered, prefetch
 from tl_jax.data.pictures import (
     PICTURES,
@@ -58,6 +60,9 @@ __all__ = [
     "Tokens",
     "by_text",
     "catalogue",
+    "check_episodes",
+    "class_disjoint",
+    "class_splits",
     "colour",
     "device_episodes",
     "disjoint",
@@ -95,6 +100,7 @@ __all__ = [
     "read_idx",
     "read_picture",
     "resident",
+    "rows_of_classes",
     "sinusoid",
     "size",
     "stratified",

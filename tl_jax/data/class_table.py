@@ -60,10 +60,15 @@ def class_table(
     """
     one_of("short", short, get_args(Short))
     labels, rows = class_ids_of(labels), chosen_rows(rows, len(labels))
+    if labels[rows].min() < 0:
+        row = rows[labels[rows].argmin()]
+        raise ValueError(f"labels: row {row} has {labels[row]}, expected 0 or more")
     group = np.arange(len(labels)) if groups is None else np.asarray(groups)
     if group.shape != labels.shape:
         raise ValueError(f"groups: expected [{len(labels)}], found {group.shape}")
-    family = _family(super_classes, labels)
+    family = np.zeros_like(labels)
+    if super_classes is not None:
+        family = families(super_classes, labels)
     made = _sorted(labels, rows, group, family)
     what = "rows" if groups is None else "groups of rows"
     small = made.class_size < needed
@@ -111,10 +116,11 @@ def chosen_rows(rows: Any, count: int) -> np.ndarray:
     return chosen
 
 
-def _family(super_classes: Any, labels: np.ndarray) -> np.ndarray:
-    """[N] super-class of each row, numbers from 0."""
-    if super_classes is None:
-        return np.zeros(len(labels), np.int64)
+def families(super_classes: Any, labels: np.ndarray) -> np.ndarray:
+    """[N] super-class of each row, numbers from 0, of one for each class id [C].
+
+    Raises `ValueError` for too few.
+    """
     found = np.asarray(super_classes)
     if found.ndim != 1 or labels.max() >= len(found):
         raise ValueError(

@@ -163,12 +163,11 @@ def apart(table: ClassTable, shape: Shape, seed: int, first: int, count: int) ->
 
 def shared(table: ClassTable, picks: Picks) -> np.ndarray:
     """[K] whether a group of the support set is in the query set too."""
-    none = np.iinfo(np.int64).min
-    sides = [
-        np.where(places < 0, none - i, table.groups[places])
-        for i, places in enumerate((picks.support, picks.query))
-    ]
-    return np.array([np.isin(*pair).any() for pair in zip(*sides, strict=True)])
+    pairs = zip(picks.support, picks.query, strict=True)
+    group = table.groups
+    return np.array(
+        [np.isin(group[s[s >= 0]], group[q[q >= 0]]).any() for s, q in pairs]
+    )
 
 
 def distinct(uniform: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -48,6 +48,8 @@ class Episodes(NamedTuple):
     buckets: tuple[int, ...] = BUCKETS
     shard: int = 0
     shards: int = 1
+    fill: int = 0
+    """The row that padding holds: a short one, so that nothing is NaN or longer."""
 
     @property
     def steps(self) -> int | None:
@@ -86,9 +88,7 @@ class Episodes(NamedTuple):
 
         picks = Picks(*map(mine, picks))
         sides = {"support": picks[:2], "query": picks[2:]}
-        return {
-            side: _stream(self, *own, rows[0], length) for side, own in sides.items()
-        }
+        return {side: _stream(self, *own, length) for side, own in sides.items()}
 
 
 def episodes(
@@ -185,9 +185,13 @@ def episodes_of(
         classes=classes,
         short=short,
     )
-    sizes = bucket_sizes(row_lengths(columns, table.rows), table.rows, buckets)
+    lengths = row_lengths(columns, table.rows)
+    sizes = bucket_sizes(lengths, table.rows, buckets)
+    fill = int(table.rows[0 if lengths is None else lengths.argmin()])
     apart(table, shape, seed, 0, 4)  # raises where groups cannot be kept apart
-    return Episodes(columns, table, shape, tasks, seed, 0, None, sizes, shard, shards)
+    return Episodes(
+        columns, table, shape, tasks, seed, 0, None, sizes, shard, shards, fill
+    )
 
 
 def evaluation_episodes(made: Episodes, count: int = 600, seed: int = 0) -> Episodes:
@@ -212,12 +216,12 @@ def _picked(made: Episodes, step: int, k: int) -> Picks:
 
 
 def _stream(
-    made: Episodes, places: np.ndarray, labels: np.ndarray, some: int, length: int
+    made: Episodes, places: np.ndarray, labels: np.ndarray, length: int
 ) -> Stream:
     real = places >= 0
     rows = made.table.rows[places]
     return {
-        "inputs": take_inputs(made.columns, np.where(real, rows, some), length),
+        "inputs": take_inputs(made.columns, np.where(real, rows, made.fill), length),
         "labels": np.maximum(labels, 0).astype(np.int32),
         "weight": real.astype(np.float32),
         "index": np.where(real, rows, -1).astype(np.int32),

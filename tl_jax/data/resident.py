@@ -72,7 +72,8 @@ class DeviceEpisodes(NamedTuple):
         sizes = jnp.asarray(resident["unit_size"])[units]
         places = jnp.asarray(resident["unit_start"])[units]
         places += _below(by_row.reshape(ways, per), sizes)
-        labels = jnp.broadcast_to(jnp.arange(ways)[:, None], places.shape)
+        labels = jnp.arange(ways, dtype=jnp.int32)[:, None]
+        labels = jnp.broadcast_to(labels, places.shape)
         sides = []
         for part, order in zip(jnp.s_[: self.shots, self.shots :], orders, strict=True):
             at = jnp.argsort(order)

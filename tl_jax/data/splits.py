@@ -32,7 +32,7 @@ def by_text(
     A text lands on the same side whatever else is in the data, so a set that grows
     never moves a document from test to train. Sizes are random about the fractions.
     """
-    bounds = np.cumsum(_shares(fractions))
+    bounds = np.cumsum(shares_of(fractions))
     place = np.asarray([text_hash(text, seed) / 2**64 for text in texts])
     side = np.minimum(np.searchsorted(bounds, place, "right"), len(fractions) - 1)
     parts = {name: np.flatnonzero(side == i) for i, name in enumerate(fractions)}
@@ -53,7 +53,7 @@ def stratified(
     its first row. Raises `ValueError` naming a class with too few groups.
     """
     labels, units = _units(labels, groups)
-    shares = _shares(fractions)
+    shares = shares_of(fractions)
     random = np.random.default_rng(seed)
     parts: dict[str, list] = {name: [] for name in fractions}
     for label in np.unique(labels[[unit[0] for unit in units]]):
@@ -114,7 +114,8 @@ def disjoint(splits: Splits, rows: int) -> Splits:
     return splits
 
 
-def _shares(fractions: Mapping[str, float]) -> np.ndarray:
+def shares_of(fractions: Mapping[str, float]) -> np.ndarray:
+    """The fractions; raises `ValueError` unless they are positive and sum to 1."""
     shares = np.asarray(list(fractions.values()), float)
     if not len(shares) or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
         raise ValueError(f"fractions must be positive and sum to 1: {dict(fractions)}")

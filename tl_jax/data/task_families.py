@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tl_jax.data.resident import task_keys
 from tl_jax.data.task_numbers import at_least
@@ -57,17 +58,16 @@ class Family(NamedTuple):
     def one(self, key: Key) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """One task: ((x, y) of the support set, (x, y) of the queries), [B 1] each."""
         own = self.sample(_key(key, 0))
-        support = self.inputs(_key(key, 1), own, self.shots)
+        x = self.inputs(_key(key, 1), own, self.shots + self.queries)
         if self.grid:
             query = jnp.linspace(*self.span(own), self.queries)[:, None]
-        else:
-            query = self.inputs(_key(key, 2), own, self.queries)
-        x = jnp.concatenate([support, query])
-        noise = self.noise * jax.random.normal(_key(key, 3), x.shape)
-        if self.grid:
-            noise = noise.at[self.shots :].set(0)
-        y = self.curve(own, x) + noise
-        return (support, y[: self.shots]), (query, y[self.shots :])
+            x = x.at[self.shots :].set(query)
+        y = self.curve(own, x)
+        if self.noise:
+            noise = self.noise * jax.random.normal(_key(key, 2), x.shape)
+            y += noise.at[self.shots :].set(0) if self.grid else noise
+        cut = self.shots
+        return (x[:cut], y[:cut]), (x[cut:], y[cut:])
 
 
 def sinusoid(
@@ -118,12 +118,12 @@ def harmonic(
     """
 
     def sample(key: Key) -> Parameters:
-        size, rest, phase = jax.random.split(key, 3)
-        return {
-            "amplitude": jax.random.normal(size, (2,)),
-            "phase": jax.random.uniform(phase, (2,), maxval=2 * jnp.pi),
-            **_uniforms(rest, frequency=(5, 7), centre=(-4, 4)),
-        }
+        ranges = dict(frequency=(5, 7), centre=(-4, 4))
+        turn = (0, 2 * jnp.pi)
+        own = _uniforms(_key(key, 0), **ranges, first=turn, second=turn)
+        phase = jnp.stack([own.pop("first"), own.pop("second")])
+        amplitude = jax.random.normal(_key(key, 1), (2,))
+        return {"amplitude": amplitude, "phase": phase, **own}
 
     def curve(own: Parameters, x: Array) -> Array:
         angle = own["frequency"] * x * jnp.array([1, 2]) + own["phase"]
@@ -165,9 +165,9 @@ def gaussian_process(
         raise ValueError(f"jitter is {jitter}, expected more than 0")
 
     def sample(key: Key) -> Parameters:
-        rest, normal = jax.random.split(key)
-        z = jax.random.normal(normal, (shots + queries, 1))
-        return {"normal": z, **_uniforms(rest, length=lengths, height=heights)}
+        z = jax.random.normal(_key(key, 1), (shots + queries, 1))
+        own = _uniforms(_key(key, 0), length=lengths, height=heights)
+        return {"normal": z, **own}
 
     def curve(own: Parameters, x: Array) -> Array:
         between = jnp.exp(-(((x - x.T) / own["length"]) ** 2) / 2)
@@ -197,12 +197,10 @@ def _family(
     return Family(sample, curve, inputs, lambda own: ends, shots, queries, noise, grid)
 
 
-def _uniforms(key: Key, **ranges: tuple[float, float]) -> Parameters:
-    keys = jax.random.split(key, len(ranges))
-    return {
-        name: jax.random.uniform(own, minval=low, maxval=high)
-        for own, (name, (low, high)) in zip(keys, ranges.items(), strict=True)
-    }
+def _uniforms(key: Key, **ranges: tuple[float, float]) -> dict[str, Array]:
+    low, high = np.array(list(ranges.values()), np.float32).T
+    found = jax.random.uniform(key, low.shape) * (high - low) + low
+    return dict(zip(ranges, found, strict=True))
 
 
 def _key(key: Key, number: int) -> Key:

@@ -3,6 +3,7 @@
 from tl_jax.models.bert import bert
 from tl_jax.models.context import full_context
 from tl_jax.models.conv4 import conv4
+from tl_jax.models.frozen import frozen_features
 from tl_jax.models.inverted import efficientnet_lite, mobilenet_v2
 from tl_jax.models.llama import llama
 from tl_jax.models.mlp import mlp
@@ -16,6 +17,7 @@ __all__ = [
     "bert",
     "conv4",
     "efficientnet_lite",
+    "frozen_features",
     "full_context",
     "llama",
     "mlp",

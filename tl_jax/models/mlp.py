@@ -22,6 +22,7 @@ def mlp(
     rate: float = 0.0,
     batch_norms: bool = False,
     field: str = "features",
+    std: float | None = None,
     dtype: jnp.dtype = jnp.float32,
     rules: Rules = "hand",
 ) -> Model:
@@ -29,6 +30,7 @@ def mlp(
 
     Reads `inputs[field]` [B ...], flattened to [B inputs]. `batch_norms` puts
     `blocks/<i>/norm` behind each product. Features are the last layer's values.
+    `std` of the initial kernels; None is He's.
     `rules` say how all is differentiated (`nn.rules`); `NoMatch` for unknown ones.
     """
     check_rules(rules)
@@ -39,13 +41,13 @@ def mlp(
         blocks: Params = {}
         stats: Stats = {}
         for i, (d_in, d_out) in enumerate(shapes):
-            blocks[str(i)] = init_dense(own[i], d_in, d_out)
+            blocks[str(i)] = init_dense(own[i], d_in, d_out, std)
             if batch_norms:
                 blocks[str(i)]["norm"] = init_norm(d_out)
                 stats[f"blocks/{i}/norm"] = Running(jnp.zeros(d_out), jnp.ones(d_out))
         params: Params = {"blocks": blocks}
         if classes is not None:
-            params["head"] = init_dense(last, widths[-1], classes)
+            params["head"] = init_dense(last, widths[-1], classes, std)
         return params, stats
 
     def apply(params, stats, inputs, *, key=None, norm="running"):

@@ -193,12 +193,14 @@ def _mlp(
     widths: Sequence[int] = (128, 128),
     activation: str = "relu",
     batch_norms: bool = False,
+    std: float | None = None,
     rate: float = 0.0,
     rules: Rules = "hand",
     dtype: jnp.dtype = jnp.float32,
 ) -> Made:
     """Of numbers, not pictures or texts: inputs `features` [B inputs]."""
-    how = dict(activation=activation, batch_norms=batch_norms, rate=rate, rules=rules)
+    how = dict(activation=activation, batch_norms=batch_norms, std=std, rate=rate)
+    how["rules"] = rules
     return Made(mlp(inputs, tuple(widths), **how, dtype=dtype))
 
 

@@ -116,7 +116,7 @@ def test_a_network_gets_the_gradient_of_finite_differences(plan):
         rng = np.random.default_rng(0)
 
         def at(path, change):
-            moved = [x + change * (p == path) for p, x in flatten(start).items()]
+            moved = [x + change if p == path else x for p, x in flatten(start).items()]
             tree = jax.tree.unflatten(jax.tree.structure(start), moved)
             changed = state._replace(train={"model": tree})
             return step(changed, frozen, batch, key)[1]["loss"]
@@ -140,7 +140,7 @@ def test_tasks_are_independent_and_jit_changes_nothing():
         step(state, frozen, part, key)[0].train["model"] for part in (batch, *singles)
     )
     mean = jax.tree.map(lambda *x: sum(x) / 3, *each)
-    chex.assert_trees_all_close(every, mean, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(every, mean, rtol=1e-4, atol=1e-4)
 
 
 def test_memory_does_not_grow_with_the_steps():

@@ -168,6 +168,26 @@ def test_the_inner_plan_says_what_a_task_moves():
     assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(gradient))
 
 
+def test_a_frozen_head_is_boil():
+    """All but the head moves within a task, and the head still gets a meta-gradient."""
+    body = freeze("head/.*")
+    plan = full(*network().init(jax.random.key(0)))
+    inner = Inner(inner_rates(plan, body), optax.sgd(0.1), 3)
+    support = jax.tree.map(lambda x: x[0], waves()["support"])
+
+    def value(params, i, key):
+        outputs, _ = network().apply(params, {}, support["inputs"])
+        return squared(outputs, support).mean()
+
+    after, before = adapt(value, {"model": plan.params}, "model", inner)
+    chex.assert_trees_all_equal(after["head"], plan.params["head"])
+    assert set(flatten(before)) == {p for p in flatten(after) if "blocks/" in p}
+    gone = flatten(jax.tree.map(np.subtract, after, plan.params)["blocks"])
+    assert all(np.abs(x).max() > 0 for x in gone.values())
+    gradient = meta_gradient(*learned(optax.sgd(0.05), plan=body))
+    assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(gradient))
+
+
 def test_inner_rates_scale_steps():
     """A leaf of rate 2 goes twice as far."""
     model = network()

@@ -1,18 +1,30 @@
 """Meta-learning: learners of tasks, and how they are learned."""
 
 from tl_jax.algorithms.meta.bare import bare
+from tl_jax.algorithms.meta.curvature import identity_curvature, meta_curvature
 from tl_jax.algorithms.meta.episodic import episodic, predicting, query_loss
 from tl_jax.algorithms.meta.heads import Head, learned, on_model
 from tl_jax.algorithms.meta.implicit import Implicit
 from tl_jax.algorithms.meta.inner import Inner, adapt, inner_rates, joined
 from tl_jax.algorithms.meta.learner import Embedded, Learner, Seen
 from tl_jax.algorithms.meta.maml import maml
+from tl_jax.algorithms.meta.maml_plus_plus import (
+    maml_plus_plus,
+    per_step_rates,
+    step_weights,
+)
 from tl_jax.algorithms.meta.matching import matching
 from tl_jax.algorithms.meta.meta_sgd import learned_rates, meta_sgd
 from tl_jax.algorithms.meta.prototypical import prototypical
 from tl_jax.algorithms.meta.r2d2 import r2d2
 from tl_jax.algorithms.meta.reptile import reptile, reptile_gradient
 from tl_jax.algorithms.meta.sampled import RESIDENT, TASK, sampled
+from tl_jax.algorithms.meta.starts import (
+    fine_tune,
+    proto_maml,
+    prototype_head,
+    zero_head,
+)
 from tl_jax.algorithms.meta.tasks import over_tasks
 
 __all__ = [
@@ -27,20 +39,29 @@ __all__ = [
     "adapt",
     "bare",
     "episodic",
+    "fine_tune",
+    "identity_curvature",
     "inner_rates",
     "joined",
     "learned",
     "learned_rates",
     "maml",
+    "maml_plus_plus",
     "matching",
+    "meta_curvature",
     "meta_sgd",
     "on_model",
     "over_tasks",
+    "per_step_rates",
     "predicting",
+    "proto_maml",
+    "prototype_head",
     "prototypical",
     "query_loss",
     "r2d2",
     "reptile",
     "reptile_gradient",
     "sampled",
+    "step_weights",
+    "zero_head",
 ]

@@ -12,7 +12,7 @@ from tl_jax.algorithms.meta.implicit import Implicit, check_implicit, pull, solv
 from tl_jax.optim import by_rate
 from tl_jax.transfer.plan import trainable
 from tl_jax.tree import flatten, merge, one_of, partition, paths
-from tl_jax.types import Array, Key, Params, Plan, Rates, Transfer
+from tl_jax.types import Array, Key, Params, Plan, Rates, Stats, Transfer
 
 Mode = Literal["unrolled", "first_order"] | Implicit
 NAMED = ("unrolled", "first_order")
@@ -39,6 +39,8 @@ class Inner(NamedTuple):
     """Compute a step anew in the backward pass instead of keeping its inside."""
     view: Callable[[Params, Array | int], Params] | None = None
     """(params, step) -> params as that step sees them; None: as they are."""
+    stats_view: Callable[[Stats, Array | int], Stats] | None = None
+    """The same of batch-norm statistics."""
 
 
 def inner_rates(plan: Plan, transfer: Transfer | None = None) -> Rates:
@@ -85,7 +87,7 @@ def adapt(
     def own_value(moving: Params, rest: Params, i: Array | int) -> Array:
         params = merge(moving, rest)
         own = None if key is None else jax.random.fold_in(key, i)
-        return value(params if inner.view is None else inner.view(params, i), i, own)
+        return value(viewed(inner, params, i), i, own)
 
     if not isinstance(inner.mode, Implicit):
         gradient = jax.grad(lambda moving, i: own_value(moving, rest, i))
@@ -102,6 +104,16 @@ def adapt(
     gradient = jax.grad(lambda moving, i: pulled(moving, *held, i))
     last, before = _walk(inner, tx, gradient, held[0])
     return merge(solved(inner.mode, slope, last, start, rest), rest), before
+
+
+def viewed(inner: Inner, params: Params, step: Array | int) -> Params:
+    """The parameters as a step sees them."""
+    return params if inner.view is None else inner.view(params, step)
+
+
+def stats_of(inner: Inner, stats: Stats, step: Array | int) -> Stats:
+    """The statistics as a step sees them."""
+    return stats if inner.stats_view is None else inner.stats_view(stats, step)
 
 
 def check_inner(inner: Inner) -> None:
