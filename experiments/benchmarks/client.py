@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from experiments.benchmarks import source
 from experiments.benchmarks.kinds import Side
 
 TIMEOUT = 1200.0
@@ -26,7 +27,8 @@ def missing(side: Side) -> str | None:
     """Why a side can't run on this machine, or None."""
     absent = [name for name in side.needs if importlib.util.find_spec(name) is None]
     if absent:
-        return f"{', '.join(absent)} not installed: {INSTALL}"
+        ways = dict.fromkeys(source.HOWS.get(name, INSTALL) for name in absent)
+        return f"{', '.join(absent)} not installed: {'; '.join(ways)}"
     if side.compiler and compiler() is None:
         return "torch.compile needs a C++ compiler, and there is none: install g++"
     return None

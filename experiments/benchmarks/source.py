@@ -8,16 +8,17 @@ alone; so the packages stand in `sys.modules` as empty shells that know their fo
 import importlib
 import importlib.util
 import sys
+from itertools import accumulate
 from types import ModuleType
 
 LEARN2LEARN = "learn2learn"
-PACKAGES = (LEARN2LEARN, "learn2learn.algorithms", "learn2learn.nn")
-"""Whose own imports are left out."""
 HOW = (
     "pip download --no-deps --no-binary :all: learn2learn==0.2.0, unpack it, and put "
     "its folder onto PYTHONPATH"
 )
 """How to get it: pip can't install it for Python 3.11."""
+HOWS = {LEARN2LEARN: HOW}
+"""Module -> how to get it, where the extra `parity` does not bring it."""
 
 
 def learn2learn(part: str) -> ModuleType:
@@ -25,13 +26,14 @@ def learn2learn(part: str) -> ModuleType:
 
     It takes an installed learn2learn, too.
     """
-    for name in PACKAGES:
+    whole = f"{LEARN2LEARN}.{part}"
+    for name in accumulate(whole.split(".")[:-1], "{}.{}".format):
         if name not in sys.modules:
             sys.modules[name] = _shell(name)
     found = sys.modules[LEARN2LEARN]
     if not hasattr(found, "__version__"):
         found.__version__ = importlib.import_module("learn2learn._version").__version__
-    return importlib.import_module(f"{LEARN2LEARN}.{part}")
+    return importlib.import_module(whole)
 
 
 def _shell(name: str) -> ModuleType:

@@ -56,3 +56,14 @@ PIPELINE = (
     "Kept: an order says which rows make a batch, and the batch is gathered at once: "
     "grain an example at a time gave 850 batches/s without threads, 270 with its own.",
 )
+META = (
+    "Peers: torch.func's `vmap` over tasks spends most of a sinusoid's step on its "
+    "own bookkeeping; tasks written out as an axis take less than half of it.",
+)
+CONV_META = (
+    "Peers, 64 filters, 16 tasks, stride: 16 tasks batched into grouped convolutions "
+    "722 ms, under `vmap` 779, patches and batched products 1,431, one after another "
+    "1,190; two threads of 8 tasks each 566. Memory that is kept helps the batched.",
+    "Peers: torch 2.13's `batch_norm` with a scale and a bias has wrong second "
+    "derivatives under `vmap` over them; torch.func's side has them outside of it.",
+)

@@ -25,7 +25,7 @@ from experiments.benchmarks.kinds import Ready
 
 PACKAGES = {
     **{name: name for name in ("jax", "jaxlib", "optax", "numpy", "torch")},
-    **{name: name for name in ("transformers", "peft", "scipy")},
+    **{name: name for name in ("transformers", "peft", "scipy", "learn2learn")},
     "sklearn": "scikit-learn",
 }
 """Module -> the package whose version is reported if the worker has loaded it."""
@@ -82,8 +82,16 @@ class Server:
             "flops": ready.flops,
             "compile_seconds": compiled,
             "facts": ready.facts(),
-            "versions": {n: metadata.version(PACKAGES[n]) for n in loaded},
+            "versions": {name: version(name) for name in loaded},
         }
+
+
+def version(name: str) -> str:
+    """Of a loaded module; a source that was never installed says its own."""
+    try:
+        return metadata.version(PACKAGES[name])
+    except metadata.PackageNotFoundError:
+        return getattr(sys.modules[name], "__version__", "unknown")
 
 
 def _seconds(call: Callable[[], Any]) -> float:

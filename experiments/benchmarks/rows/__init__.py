@@ -6,13 +6,18 @@ from experiments.benchmarks.rows import (
     features,
     full,
     lora,
+    maml,
     pipeline,
     probe,
+    prototypes,
     resnet,
     startup,
     vit,
 )
 
-MODULES = (lora, full, features, vit, resnet, efficientnet, probe, startup, pipeline)
+MODULES = (
+    *(lora, full, features, vit, resnet, efficientnet, probe),
+    *(maml, prototypes, startup, pipeline),
+)
 ROWS: dict[str, Row] = {row.name: row for module in MODULES for row in module.ROWS}
 """Every row by its name, in the order of the table."""
