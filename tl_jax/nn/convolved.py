@@ -16,6 +16,7 @@ from jax import lax
 from tl_jax.nn import winograd
 from tl_jax.nn.dense import product
 from tl_jax.nn.rules import Rules, by_hand
+from tl_jax.nn.taps import convolve
 from tl_jax.nn.windows import Pads, by_platform, padded, places, shifted, undoing
 from tl_jax.types import Array
 
@@ -100,9 +101,15 @@ def plain_convolved(
 
 
 def tapped(x: Array, kernel: Array, stride: tuple[int, int], pads: Pads) -> Array:
-    """The same as one product a kernel's place, summed."""
+    """The same as products of matrices, right under `vmap` and differentiated twice.
+
+    In half precision one product a kernel's place, summed; else `nn.taps`.
+    """
     h, w = kernel.shape[:2]
-    x, kernel = padded(x, pads), kernel.astype(x.dtype)
+    kernel = kernel.astype(x.dtype)
+    if not _half(x):
+        return convolve(x, kernel, stride, pads)
+    x = padded(x, pads)
     wide = jnp.promote_types(x.dtype, jnp.float32)
     tall, broad = places(x, (h, w), stride)
     product = partial(jnp.einsum, "bhwi,io->bhwo", preferred_element_type=wide)
