@@ -1,6 +1,6 @@
 """Fonts that `glyphs` draws with: pinned packages of Debian 12."""
 
-from tl_jax.registries import Asset
+from tl_jax.assets import Asset
 
 
 def _font(
