@@ -61,7 +61,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.split_by = "class"  # hash: by each text alone, however the data grow
     config.data.split_seed = 0
 
-    # Of fewshot tasks; there config.batch_size and eval_batch_size count tasks.
+    # Of fewshot tasks; there config.batch_size and eval_batch_size count tasks. With
+    # `train: "classes"` a step reads as many rows as such a batch of episodes has.
     config.episodes = ConfigDict()
     config.episodes.ways = 5  # classes of an episode
     config.episodes.shots = 1  # examples a class to learn from; of regression, in all

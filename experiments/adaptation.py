@@ -4,14 +4,17 @@ import io
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.canvas import GREY, INK, Figure, better, canvas, short, style_of
+from experiments.episode_settings import SHOWN
 from experiments.evaluate import Predicted
 from experiments.job import Job, Part
 from experiments.summary import Summary
 from experiments.table import decimal, words
 from tl_jax.checkpoint import write_atomic
+from tl_jax.distribute import place_batch, share
 from tl_jax.types import Frozen, State
 
 FILE = "adaptation.npz"
@@ -21,17 +24,17 @@ HIGHEST = 20.0
 """Errors above so many times the best are cut off: a divergence hides all else."""
 
 
-def save(
+def table(
     job: Job, part: Part, state: State, frozen: Frozen, after: dict[int, Predicted]
-) -> None:
-    """Write each metric by steps; of generated regressions, some tasks' fits as well.
+) -> dict[str, np.ndarray]:
+    """Each metric by steps; of generated regressions, some tasks' fits as well.
 
-    Runs whose learner has no steps write nothing.
+    Empty for a learner without steps. All processes call it.
     """
     if not after:
-        return
+        return {}
     steps = sorted(after)
-    table = {
+    found = {
         f"scores/{name}": np.asarray(
             [metric(after[k].logits, after[k].labels) for k in steps]
         )
@@ -39,14 +42,26 @@ def save(
     }
     grid = job.problem.grid()
     if grid is not None:
-        table |= _fits(part, state, frozen, grid, steps)
+        found |= _fits(job, part, state, frozen, grid, steps)
+    return {"steps": np.asarray(steps)} | found
+
+
+def save(folder: Path, found: dict[str, np.ndarray]) -> None:
+    """Write such a table, if there is anything in it."""
+    if not found:
+        return
     file = io.BytesIO()
-    np.savez_compressed(file, steps=np.asarray(steps), **table)
-    write_atomic(job.folder / FILE, file.getvalue())
+    np.savez_compressed(file, **found)
+    write_atomic(folder / FILE, file.getvalue())
 
 
-def _fits(part: Part, state: State, frozen: Frozen, grid: Any, steps: list[int]):
+def _fits(
+    job: Job, part: Part, state: State, frozen: Frozen, grid: Any, steps: list[int]
+) -> dict[str, np.ndarray]:
     """Tasks' points, truth and what is predicted after some numbers of steps."""
+    (shard, shards), layout = share(job.problem.layout), job.problem.layout
+    own = jax.tree.map(lambda x: x.reshape(shards, -1, *x.shape[1:])[shard], grid)
+    placed = place_batch(layout, own)
     support, query = grid["support"], grid["query"]
     found = {
         "fits/x": query["inputs"]["features"],
@@ -56,9 +71,8 @@ def _fits(part: Part, state: State, frozen: Frozen, grid: Any, steps: list[int])
     }
     for k in steps:
         if k in FITS or k == steps[-1]:
-            outputs = part.after[k](state, frozen, grid)
-            found[f"fits/after_{k}"] = np.asarray(outputs)
-    return found
+            found[f"fits/after_{k}"] = part.after[k](state, frozen, placed)
+    return {name: np.asarray(values)[: SHOWN[0]] for name, values in found.items()}
 
 
 def _read(summary: Summary) -> dict[str, list[dict[str, np.ndarray]]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from experiments.tasks import Task
-from tl_jax.algorithms import augmented_steps, supervised
+from tl_jax.algorithms import augmented_steps, averaged, supervised
 from tl_jax.types import Algorithm, Augment, Key, Player
 
 PLAYER = "model"
@@ -23,6 +23,8 @@ class Setting(NamedTuple):
     """Devices that share a batch's first axis."""
     draw: Callable | None = None
     """Draws episodes on the device, from numbers of tasks."""
+    ways: int = 0
+    """Classes of an episode, at most."""
 
 
 Make = Callable[[Setting, Mapping[str, Player]], Algorithm]
@@ -49,6 +51,12 @@ def alone(key: Key, player: Player) -> dict[str, Player]:
     return {PLAYER: player}
 
 
+def algorithm_of(make: Make, setting: Setting, players: Mapping[str, Player]):
+    """The algorithm that a recipe makes, with what holds whatever it is."""
+    made = make(setting, players)
+    return made if setting.average is None else averaged(made, setting.average)
+
+
 def make_supervised(setting: Setting, players: Mapping[str, Player]) -> Algorithm:
     """What minimises the task's loss over rows."""
     made = supervised(
@@ -57,7 +65,6 @@ def make_supervised(setting: Setting, players: Mapping[str, Player]) -> Algorith
         weigh=setting.task.weigh,
         accumulate=setting.accumulate,
         clip=setting.clip,
-        average=setting.average,
     )
     if setting.augment is None:
         return made
@@ -75,7 +82,7 @@ def recipe_of(table: Mapping[str, Any], train: str, at: str, task: str) -> Recip
     from experiments.learners import few_shot
 
     if task in ("fewshot", "fewshot_regression"):
-        return few_shot(table, train, at)
+        return few_shot(table, train, at, task)
     if table or train:
         field = "learner" if table else "train"
         raise ValueError(

@@ -27,7 +27,7 @@ def make_augment(
     if made and not of_pictures:
         raise ValueError(
             f"config.augment changes pictures, but config.model.spec, "
-            f"{config.model.spec!r}, reads texts"
+            f"{config.model.spec!r}, reads none"
         )
     if made and config.task != "classification" and _mixes(config):
         raise ValueError(

@@ -11,6 +11,7 @@ from experiments.algorithms import Recipe
 from experiments.augmentation import make_augment
 from experiments.backbone import load_base
 from experiments.devices import make_layout
+from experiments.episode_settings import SHOWN, rows_of, shape_of, ways_of
 from experiments.inputs import Encoded, encode
 from experiments.sources import read_examples
 from experiments.strategies import Strategy
@@ -21,7 +22,6 @@ from tl_jax.distribute import Layout, replicate, share
 from tl_jax.tree import no_match
 from tl_jax.types import Augment, Batch, Pretrained, Stream
 
-SAMPLERS = ("device", "host")
 FAMILIES = {
     "sinusoid": data.sinusoid,
     "harmonic": data.harmonic,
@@ -29,8 +29,6 @@ FAMILIES = {
     "gaussian_process": data.gaussian_process,
 }
 """`config.data.source` -> regressions that are generated, not drawn from examples."""
-SHOWN = (4, 101)
-"""Tasks whose fits are drawn, and their queries."""
 JUDGED = {"validation": 1, "test": 2}
 """Split -> what sets the seed of its episodes apart from the other's."""
 
@@ -78,7 +76,13 @@ class Episodes(NamedTuple):
             return data.class_disjoint(examples.labels, given, **named)
         shares = {"validation": own.validation, "test": own.test}
         shares = {"train": 1 - sum(shares.values()), **shares}
-        return data.class_splits(examples.labels, shares, own.split_seed, **named)
+        try:
+            return data.class_splits(examples.labels, shares, own.split_seed, **named)
+        except ValueError as error:
+            raise ValueError(
+                f"config.data.source, {own.source!r}, cut by config.data.validation, "
+                f"{own.validation}, and config.data.test, {own.test}: {error}"
+            ) from error
 
     def width(self, head: str) -> int | None:
         """How wide a recipe's head is; None for no head."""
@@ -91,7 +95,8 @@ class Episodes(NamedTuple):
     ) -> Callable[[int, int], Batch]:
         """(step, count) -> this process's part of the batches of `count` steps.
 
-        Of numbers of tasks, of episodes, or of rows of all classes, as the recipe asks.
+        Of numbers of tasks, of episodes, or of rows of all classes, as the recipe asks:
+        as many rows as such a batch of episodes has.
         """
         shard, shards = share(self.layout)
         config, cut = self.config, dict(shard=shard, shards=shards)
@@ -99,7 +104,7 @@ class Episodes(NamedTuple):
             labels = np.full(len(self.encoded.labels), -1, np.int32)
             labels[rows] = np.unique(self.encoded.labels[rows], return_inverse=True)[1]
             shape = dict(buckets=self.encoded.buckets, **cut)
-            of = self.encoded.columns, labels, rows, config.batch_size, seed
+            of = self.encoded.columns, labels, rows, rows_of(config), seed
             made = data.loader(*of, **shape)
             return lambda step, count: {"train": made.chunk(step, count)}
         if self.held is not None:
@@ -119,14 +124,26 @@ class Episodes(NamedTuple):
 
         return frozen(self)
 
+    def outline(self, strategy: Strategy) -> "Episodes":
+        """The same before any feature is computed: for plans and shapes alone."""
+        if not strategy.frozen:
+            return self
+        from experiments.frozen import frozen_base
+
+        return self._replace(base=frozen_base(self.base), augment=None)
+
     def grid(self) -> Batch | None:
-        """Generated test tasks with their queries at even distances, to draw fits."""
+        """Generated test tasks with their queries at even distances, to draw fits.
+
+        All of them in each process; as many more as the devices need to share them.
+        """
         if not self.generated:
             return None
         shape = _without_ways(shape_of(self.config)) | {"queries": SHOWN[1]}
         drawn = FAMILIES[self.config.data.source](**shape, grid=True)
         seed = 2 * self.config.data.split_seed + JUDGED["test"]
-        numbers = data.evaluation_numbers(SHOWN[0], SHOWN[0], seed)
+        parts = self.layout.batch_parts
+        numbers = data.evaluation_numbers(-(-SHOWN[0] // parts) * parts, seed=seed)
         return _generated(drawn, numbers)(0)
 
     def streams(self, rows: np.ndarray, name: str = "validation") -> Iterator[Stream]:
@@ -159,12 +176,6 @@ class Episodes(NamedTuple):
         return data.episodes(columns, labels, rows, **how)
 
 
-def shape_of(config: ConfigDict, prefix: str = "") -> dict[str, int]:
-    """Ways, shots and queries of an episode; with "train_" those of meta-training."""
-    names, own = ("ways", "shots", "queries"), config.episodes
-    return {name: own.get(f"{prefix}{name}") or own[name] for name in names}
-
-
 def _generated(draw: Callable, numbers: data.TaskNumbers) -> Callable[[int], Batch]:
     """(step) -> generated episodes on the host."""
     compiled = jax.jit(lambda which: draw({}, which))
@@ -193,33 +204,35 @@ def _stream(episodes: Batch, index: np.ndarray, count: int) -> Stream:
 def make_episodes(config: ConfigDict) -> Episodes:
     """Read, check, load and encode everything that a few-shot config names."""
     _check(config)
-    layout, own = make_layout(config), config.episodes
+    layout = make_layout(config)
     base = load_base(config, layout)
     shape = shape_of(config, "train_")
     if config.data.source in FAMILIES:
         name = config.data.source
         examples = data.Examples({}, None, name=name, licence="none: generated")
-        task = make_task(config.task, ())
+        task = task_of(config, ())
+        make_augment(config, 0, base.preprocess is not None)  # raises if there is any
         made = Episodes(base, task, 1, (), examples, Encoded({}, None), config, layout)
         family = FAMILIES[name]
         own, other = (_without_ways(s) for s in (shape, shape_of(config)))
         return made._replace(draw=family(**own), judged=family(**other), held={})
     examples = read_examples(config)
-    task = make_task(config.task, examples.classes)
+    task = task_of(config, examples.classes)
     encoded = encode(examples, base, config)
-    of_pictures = base.preprocess is not None
+    ways = ways_of(config)
     made = Episodes(
         base,
         task,
-        own.ways,
+        ways,
         examples.classes,
         examples,
         encoded,
         config,
         layout,
-        make_augment(config, own.ways, of_pictures),
+        make_augment(config, ways, base.preprocess is not None),
     )
-    if own.sampler == "host":
+    _check_splits(made)
+    if config.episodes.sampler == "host":
         return made
     made = made._replace(draw=data.device_episodes(**shape))
     return made._replace(held=resident_of(made))
@@ -231,7 +244,10 @@ def resident_of(problem: Episodes) -> Any:
     how = dict(classes=problem.classes, groups=examples.groups)
     how |= dict(buckets=encoded.buckets, **shape_of(problem.config, "train_"))
     rows = problem.split(0)["train"]
-    held = data.resident(encoded.columns, encoded.labels, rows, **how)
+    try:
+        held = data.resident(encoded.columns, encoded.labels, rows, **how)
+    except ValueError as error:
+        raise ValueError(f"config.episodes.sampler is 'device': {error}") from error
     return replicate(problem.layout, held)
 
 
@@ -239,11 +255,29 @@ def _without_ways(shape: dict[str, int]) -> dict[str, int]:
     return {name: value for name, value in shape.items() if name != "ways"}
 
 
+def task_of(config: ConfigDict, classes: tuple[str, ...]) -> Task:
+    """The task; raises for a choice of losses that episodes have not."""
+    choices = dict(smoothing=config.smoothing, class_weights=config.class_weights)
+    return make_task(config.task, classes, **choices)
+
+
+def _check_splits(problem: Episodes) -> None:
+    """Raise ValueError, naming the split, where its classes make no episode."""
+    rows = problem.split(0)
+    for name, prefix in (("train", "train_"), ("validation", ""), ("test", "")):
+        shape = shape_of(problem.config, prefix)
+        try:
+            problem._episodes(rows[name], 1, 0, shape)
+        except ValueError as error:
+            asked = ", ".join(f"{size} {field}" for field, size in shape.items())
+            raise ValueError(
+                f"config.episodes asks for {asked} of split {name!r} of "
+                f"config.data.source, {problem.config.data.source!r}: {error}"
+            ) from error
+
+
 def _check(config: ConfigDict) -> None:
     """Raise ValueError, by its name, for a field that can't be right."""
-    own = config.episodes
-    if own.sampler not in SAMPLERS:
-        raise no_match("config.episodes.sampler", own.sampler, SAMPLERS)
     regression = config.task == "fewshot_regression"
     generated = config.data.source in FAMILIES
     if regression and not generated:
@@ -252,14 +286,4 @@ def _check(config: ConfigDict) -> None:
         raise ValueError(
             f"config.data.source: {config.data.source!r} generates regressions, but "
             f"config.task is {config.task!r}; set it to fewshot_regression"
-        )
-    learned = [
-        name
-        for name, table in config.strategies.items()
-        if table.get("steps", -1) or table.get("phases", {})
-    ]
-    if not config.steps and learned:
-        raise ValueError(
-            "config.steps is 0: episodes have no epochs, so say how many meta-steps "
-            f"to take; strategies that train: {', '.join(learned)}"
         )

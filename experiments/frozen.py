@@ -12,8 +12,9 @@ from experiments.inputs import Encoded, cache_folder
 from experiments.programs import applying, over_streams
 from tl_jax import data
 from tl_jax.checkpoint import write_atomic
-from tl_jax.distribute import is_first, meet, place, share
+from tl_jax.distribute import agree, is_first, meet, place, share
 from tl_jax.models import frozen_features
+from tl_jax.types import Pretrained
 
 FOLDER = "features"
 
@@ -21,29 +22,24 @@ FOLDER = "features"
 def frozen(problem: Episodes) -> Episodes:
     """The problem with features in place of inputs and nothing to compute them.
 
-    For strategies that never move the body. Raises ValueError where there are no
-    weights to compute features with, or no inputs.
+    For strategies that never move the body.
     """
-    base = problem.base
-    if problem.generated or not base.source["hash"]:
-        raise ValueError(
-            f"strategies with `frozen` read features of pretrained weights, but "
-            f"config.model.spec, {problem.config.model.spec!r}, has none"
-        )
-    features = _kept(problem)
-    width = features.shape[1]
-    base = base._replace(
-        model=frozen_features(width), params={}, stats={}, preprocess=None
-    )
+    features, base = _kept(problem), frozen_base(problem.base)
     encoded = Encoded({"features": features}, problem.encoded.labels)
     made = problem._replace(base=base, encoded=encoded, augment=None)
     return made if problem.held is None else made._replace(held=resident_of(made))
 
 
+def frozen_base(base: Pretrained) -> Pretrained:
+    """What is left of a model whose features are computed before."""
+    own = frozen_features(base.model.width)
+    return base._replace(model=own, params={}, stats={}, preprocess=None)
+
+
 def _kept(problem: Episodes) -> np.ndarray:
     """Features [N D] of all rows, from disk where they were computed before."""
     file = cache_folder() / FOLDER / f"{_digest(problem)}.npy"
-    if not file.is_file():
+    if agree(not file.is_file()):  # processes may have caches of their own
         found = _computed(problem)
         if is_first():
             _write(file, found)

@@ -1,9 +1,11 @@
 """What moves within a task: the `inner` table of a learner."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optax
+from ml_collections import ConfigDict
 
 from experiments.algorithms import Cast
 from tl_jax.algorithms import meta
@@ -50,6 +52,8 @@ def make_inner(given: Mapping[str, Any], at: str, cast: Cast) -> tuple[Rates, Ca
     """
     from experiments.strategies import make_transfer
 
+    if not isinstance(given, Mapping | ConfigDict):
+        raise ValueError(f"{at} is {given!r}, expected a table of fields")
     for field in given:
         if field not in INNER:
             raise no_match(f"{at}: field", field, INNER)
@@ -74,10 +78,20 @@ def _check(own: Mapping[str, Any], at: str) -> None:
             f"{at}.learned is {own['learned']!r}: rates are learned of sgd, but "
             f"{at}.optimiser is {own['optimiser']!r}"
         )
-    low = own["rate"][0] if isinstance(own["rate"], tuple) else own["rate"]
-    for field, value in (("rate", low), ("clip", own["clip"]), ("steps", own["steps"])):
-        if not value >= 0:
-            raise ValueError(f"{at}.{field} is {value}, expected 0 or more")
+    ranged = isinstance(own["rate"], Sequence) and not isinstance(own["rate"], str)
+    low, *others = own["rate"] if ranged else (own["rate"],)
+    if others and (not own["learned"] or len(others) > 1 or not low <= others[0]):
+        raise ValueError(
+            f"{at}.rate is {own['rate']!r}, expected a number, or, where rates are "
+            "learned, (low, high) to draw the first ones from"
+        )
+    for field, value in (("rate", low), ("clip", own["clip"])):
+        if isinstance(value, str) or not 0 <= value < math.inf:
+            raise ValueError(f"{at}.{field} is {value!r}, expected 0 or more")
+    if type(own["steps"]) is not int or own["steps"] < 0:
+        raise ValueError(
+            f"{at}.steps is {own['steps']!r}, expected a whole number of 0 or more"
+        )
 
 
 def _maker(own: Mapping[str, Any], change: Transfer | None, at: str) -> Rates:

@@ -49,8 +49,7 @@ def study(
     config = with_steps(config, len(rows[config.seeds[0]]["train"]))
     strategies = [make_strategy(name, config) for name in names(config)]
     for strategy in strategies:
-        if not strategy.frozen:  # those have no plan but a head's
-            dry_plan(problem, strategy)
+        dry_plan(problem.outline(strategy), strategy)
     note_cut(problem, console)
     with locked(workdir) if first else nullcontext():
         if first:
@@ -140,6 +139,8 @@ def dry_plan(problem: Problem, strategy: Strategy) -> str:
             lambda: first_plan(problem, strategy, key),
         )
     except (ValueError, TypeError) as error:
+        if str(error).startswith("config."):  # it says where
+            raise
         at = f"config.strategies.{strategy.name}.plan"
         raise ValueError(f"{at}: {error}") from error
     many = len(phases) > 1

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from ml_collections import ConfigDict
+
 from experiments.algorithms import (
     PLAYER,
     Cast,
@@ -15,11 +17,13 @@ from experiments.algorithms import (
 )
 from experiments.inner_loops import Rates, make_inner
 from experiments.players import adjusted, context
-from tl_jax.algorithms import meta
+from tl_jax.algorithms import augmented_steps, meta, per_task
 from tl_jax.tree import no_match, one_of
 from tl_jax.types import Algorithm, Player
 
 TRAIN = ("episodes", "classes")
+CLASSES = ("fewshot",)
+ANY = ("fewshot", "fewshot_regression")
 GIVEN = ("model", "loss", "inner", "name", "players", "parts", "clip", "tasks")
 """Arguments of learners that a run fills in, or that say how it is computed."""
 
@@ -35,26 +39,31 @@ class Entry(NamedTuple):
     """(the learner's table) -> who plays beside the model; may take fields of it."""
     models: Callable[[Mapping[str, Player]], dict[str, Any]] = lambda players: {}
     """Arguments that are other players' models."""
+    of: tuple[str, ...] = ANY
+    """The tasks that it can learn."""
 
 
 LEARNERS: Mapping[str, Entry] = {
     "maml": Entry(meta.maml, "ways"),
     "maml_plus_plus": Entry(meta.maml_plus_plus, "ways"),
-    "proto_maml": Entry(meta.proto_maml, "ways"),
-    "fine_tune": Entry(meta.fine_tune, "ways"),
+    "proto_maml": Entry(meta.proto_maml, "ways", of=CLASSES),
+    "fine_tune": Entry(meta.fine_tune, "ways", of=CLASSES),
     "reptile": Entry(meta.reptile, "ways"),
-    "prototypical": Entry(meta.prototypical, "none"),
-    "matching": Entry(meta.matching, "none"),
+    "prototypical": Entry(meta.prototypical, "none", of=CLASSES),
+    "matching": Entry(meta.matching, "none", of=CLASSES),
     "matching_context": Entry(
-        meta.matching, "none", context, lambda players: _context_of(players)
+        meta.matching, "none", context, lambda players: _context_of(players), CLASSES
     ),
     "r2d2": Entry(
-        meta.r2d2, "none", partial(adjusted, strength=0.0, scale=0.0, bias=0.0)
+        meta.r2d2,
+        "none",
+        partial(adjusted, strength=0.0, scale=0.0, bias=0.0),
+        of=CLASSES,
     ),
 }
 
 
-def few_shot(table: Mapping[str, Any], train: str, at: str) -> Recipe:
+def few_shot(table: Mapping[str, Any], train: str, at: str, task: str) -> Recipe:
     """The recipe of a phase that is judged on episodes.
 
     `train` is "episodes" (the default) for meta-training, or "classes" for common
@@ -63,24 +72,60 @@ def few_shot(table: Mapping[str, Any], train: str, at: str) -> Recipe:
     """
     train = train or TRAIN[0]
     one_of(f"config.{at}.train", train, TRAIN)
-    table, where = dict(table), f"config.{at}.learner"
-    name = table.pop("learner", None)
-    if name is None:
-        raise ValueError(f"{where} names no learner; there are: {', '.join(LEARNERS)}")
-    if name not in LEARNERS:
-        raise no_match(where, name, LEARNERS)
-    entry = LEARNERS[name]
+    where = f"config.{at}.learner"
+    table, entry = _named(table, where, task)
+    _check_training(entry, train, at, task)
     tasks = table.pop("tasks", "vmap")
     one_of(f"{where}.tasks", tasks, ("vmap", "map"))
     inner, cast = None, entry.cast(table)
     if "inner" in arguments(entry.make):
         inner, cast = make_inner(table.pop("inner", {}), f"{where}.inner", cast)
     _check(entry, table, where)
-    make = partial(_made, entry, table, train, tasks, inner)
+    make = partial(_made, entry, table, train, tasks, inner, where)
     head = "classes" if train == "classes" else entry.head
     batches = "train" if train == "classes" else "episodes"
     stepped = None if inner is None else lambda steps: partial(make, steps=steps)
     return Recipe(make, cast, head, batches, stepped)
+
+
+def _named(table: Any, where: str, task: str) -> tuple[dict[str, Any], Entry]:
+    """(The rest of a learner's table, the learner that it names)."""
+    if not isinstance(table, Mapping | ConfigDict):
+        raise ValueError(
+            f'{where} is {table!r}, expected a table: {{"learner": name, ...}}'
+        )
+    table = dict(table)
+    name = table.pop("learner", None)
+    if name is None:
+        raise ValueError(f"{where} names no learner; there are: {', '.join(LEARNERS)}")
+    one_of(where, name, LEARNERS)
+    entry = LEARNERS[name]
+    if task not in entry.of:
+        fits = ", ".join(n for n, other in LEARNERS.items() if task in other.of)
+        raise ValueError(
+            f"{where}: {name} learns {', '.join(entry.of)}, but config.task is "
+            f"{task!r}; learners for it: {fits}"
+        )
+    return table, entry
+
+
+def _check_training(entry: Entry, train: str, at: str, task: str) -> None:
+    """Raise where there are no classes, or where a learner can't but see episodes."""
+    if train == "classes" and task not in CLASSES:
+        raise ValueError(
+            f"config.{at}.train is 'classes', but config.task is {task!r}: its tasks "
+            "have none"
+        )
+    if train == "classes" and _whole(entry):
+        raise ValueError(
+            f"config.{at}.train is 'classes', but {entry.make.__name__} trains on "
+            "episodes alone; evaluate what classes trained by fine_tune"
+        )
+
+
+def _whole(entry: Entry) -> bool:
+    """Whether a learner is an algorithm of its own."""
+    return "players" in arguments(entry.make)
 
 
 def _made(
@@ -89,6 +134,7 @@ def _made(
     train: str,
     tasks: str,
     inner: Rates | None,
+    where: str,
     setting: Setting,
     players: Mapping[str, Player],
     steps: int | None = None,
@@ -102,16 +148,46 @@ def _made(
     if inner is not None:
         given["inner"] = inner(players[PLAYER])
     known = arguments(entry.make)
-    made = entry.make(**own | {n: v for n, v in given.items() if n in known})
-    if isinstance(made, Algorithm):
-        algorithm = made
-    elif train == "classes":
+    if "ways" in known:
+        own["ways"] = _ways(own, setting.ways, where)
+    if _whole(entry) and setting.accumulate > 1:
+        raise ValueError(
+            f"config.accumulate is {setting.accumulate}, which {entry.make.__name__} "
+            f"has not: {where}.tasks 'map' computes one task after another"
+        )
+    try:
+        made = entry.make(**own | {n: v for n, v in given.items() if n in known})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    if train == "classes":
         algorithm = make_supervised(setting, {PLAYER: players[PLAYER]})
         algorithm = algorithm._replace(predict=meta.predicting(made, **how))
+    elif isinstance(made, Algorithm):
+        algorithm = _augmented(made, setting)
     else:
         shared["accumulate"] = setting.accumulate
         algorithm = meta.episodic(players, made, setting.task.loss, **shared)
+        algorithm = _augmented(algorithm, setting)
     return algorithm if setting.draw is None else meta.sampled(algorithm, setting.draw)
+
+
+def _augmented(algorithm: Algorithm, setting: Setting) -> Algorithm:
+    """Training on augmented episodes, support and queries each by themselves."""
+    if setting.augment is None:
+        return algorithm
+    own = per_task(setting.augment)
+    return augmented_steps(augmented_steps(algorithm, own, "support"), own, "query")
+
+
+def _ways(own: Mapping[str, Any], most: int, where: str) -> int:
+    """The learner's ways: those of the episodes, unless the table says more."""
+    ways = own.get("ways", most)
+    if ways < most:
+        raise ValueError(
+            f"{where}.ways is {ways}, expected at least {most}, the ways of "
+            "config.episodes, or to be left out"
+        )
+    return ways
 
 
 def arguments(make: Callable[..., Any]) -> list[str]:

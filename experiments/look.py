@@ -13,6 +13,8 @@ from tl_jax import data
 
 POINTS = (0, 5, 25, 50, 75, 95, 100)
 """Percentiles shown of lengths and sizes."""
+CLASSES = 120
+"""Classes with a line of their own."""
 MODES = {
     "1": "black and white",
     "L": "grey",
@@ -41,9 +43,11 @@ def label_table(examples: data.Examples) -> Table:
     for name in parts:
         table.add_column(name, justify="right")
     if kind == "classes":
-        for number, name in enumerate(examples.classes):
+        for number, name in enumerate(examples.classes[:CLASSES]):
             counts = [int((examples.labels[r] == number).sum()) for r in parts.values()]
             table.add_row(escape(name), *(f"{n:,}" for n in counts))
+        if (more := len(examples.classes) - CLASSES) > 0:
+            table.add_row(f"and {more:,} more classes", *("..." for _ in parts))
     elif kind == "numbers":
         for name in ("min", "mean", "max"):
             found = [getattr(examples.labels[r], name)() for r in parts.values()]

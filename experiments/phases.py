@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from experiments.algorithms import Setting
+from experiments.algorithms import Setting, algorithm_of
+from experiments.episode_settings import ways_of
 from experiments.plans import next_plan
 from experiments.strategies import Phase, Strategy
 from experiments.tasks import Task
@@ -15,12 +16,16 @@ from tl_jax.types import Algorithm, Augment, Frozen, Key, Model, Plan, Player, S
 
 
 def setting_of(
-    task: Task, strategy: Strategy, phase: Phase, augment: Augment | None, **more: Any
+    config: ConfigDict,
+    task: Task,
+    strategy: Strategy,
+    phase: Phase,
+    augment: Augment | None,
+    **more: Any,
 ) -> Setting:
     """What the phase's algorithm shares with all others."""
-    return Setting(
-        task, augment, strategy.accumulate, strategy.average, phase.clip, **more
-    )
+    own = strategy.accumulate, strategy.average, phase.clip
+    return Setting(task, augment, *own, ways=ways_of(config), **more)
 
 
 def cast_of(phase: Phase, key: Key, model: Model, plan: Plan, first: int):
@@ -57,8 +62,8 @@ def held(
         for phase in strategy.phases:
             plan = next_plan(config, phase, key, plan)
             players = cast_of(phase, key, model, plan, 0)
-            setting = setting_of(task, strategy, phase, augment)
-            made = phase.recipe.make(setting, players)
+            setting = setting_of(config, task, strategy, phase, augment)
+            made = algorithm_of(phase.recipe.make, setting, players)
             static.append((phase, plan.rates, made))
             found.append((plan.params, plan.stats, *made.init(key, players)))
         return found

@@ -78,6 +78,10 @@ class Problem(NamedTuple):
         """The problem as a strategy sees it: the same for all."""
         return self
 
+    def outline(self, strategy: Any) -> "Problem":
+        """The same for plans and shapes alone."""
+        return self
+
     def grid(self) -> Batch | None:
         """Tasks whose fits are drawn; none of rows."""
         return None

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from experiments import adaptation, evaluate, loop, mistakes, store
-from experiments.algorithms import PLAYER
+from experiments.algorithms import PLAYER, algorithm_of
 from experiments.fits import fit_head
 from experiments.job import (
     Job,
@@ -19,12 +19,12 @@ from experiments.job import (
 )
 from experiments.phases import cast_of, setting_of
 from experiments.plans import base_params, first_plan, next_plan
-from experiments.programs import predicting, training
+from experiments.programs import Programs, predicting, training
 from experiments.progress import Progress
 from experiments.records import seconds_until
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
-from tl_jax.algorithms import current, replan
+from tl_jax.algorithms import AVERAGE, current, replan
 from tl_jax.transfer import describe, totals, unstack_layers
 from tl_jax.tree import diff
 from tl_jax.types import Frozen, Key, Plan, Player, State
@@ -133,14 +133,14 @@ def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part
         problem, phase = job.problem, job.strategy.phases[number]
         layout = problem.layout
         more = dict(parts=layout.batch_parts, draw=problem.draw)
-        setting = setting_of(problem.task, job.strategy, phase, problem.augment, **more)
-        recipe = phase.recipe
-        algorithm = recipe.make(setting, players)
+        of = problem.task, job.strategy, phase, problem.augment
+        setting, recipe = setting_of(job.config, *of, **more), phase.recipe
+        algorithm = algorithm_of(recipe.make, setting, players)
         programs = training(algorithm, layout), predicting(algorithm, layout)
         after = {}
         if recipe.steps is not None:
             for steps in job.config.episodes.curve:
-                made = recipe.steps(steps)(setting, players)
+                made = algorithm_of(recipe.steps(steps), setting, players)
                 after[steps] = predicting(made, layout)
         job.parts[number, first] = Part(algorithm, *programs, after)
     return job.parts[number, first]
@@ -237,12 +237,10 @@ def _finish(
         held_out = evaluate.score(task, choice)
     scores = evaluate.score(task, found)
     step = int(state.step)
-    averaged = "average" in state.memory
-    moving = {PLAYER: state.memory["average"]} if averaged else {}
-    plans = _last_plans(
-        job, players, state._replace(train=state.train | moving), frozen
-    )
+    shown = state._replace(train=state.memory.get(AVERAGE, state.train))
+    plans = _last_plans(job, players, shown, frozen)
     after = {k: predicted(job, p, state, frozen, "test") for k, p in part.after.items()}
+    adapted = adaptation.table(job, part, state, frozen, after)
     if distribute.is_first():
         base = base_params(problem, job.strategy)
         for name, plan in plans.items():
@@ -250,10 +248,10 @@ def _finish(
             store.save_model(job.folder, plan, known, problem.base.source, name)
         store.save_predictions(job.folder, found, task.decide(found.logits))
         mistakes.save(job.folder, problem, found)
-        adaptation.save(job, part, state, frozen, after)
+        adaptation.save(job.folder, adapted)
     sums = [totals(plan) for plan in plans.values()]
     ends = evaluate.intervals(task, found, job.seed, config.resamples)
-    programs = job.parts.values()
+    programs = _programs(job)
     return {
         "strategy": job.strategy.name,
         "seed": job.seed,
@@ -264,9 +262,8 @@ def _finish(
         "trainable": sum(trainable for trainable, _ in sums),
         "total": sum(total for _, total in sums),
         "seconds": time.perf_counter() - began,
-        "peak_memory_mb": max(max(p.step.bytes, p.predict.bytes) for p in programs)
-        / 1e6,
-        "programs": sum(len(p.step) + len(p.predict) for p in programs),
+        "peak_memory_mb": max(p.bytes for p in programs) / 1e6,
+        "programs": sum(len(p) for p in programs),
         "after": {str(k): evaluate.score(task, own) for k, own in after.items()},
         "confusion": evaluate.confusion(task, found, len(problem.classes)),
         "starts": list(at.starts),
@@ -287,4 +284,10 @@ def _last_plans(
 
 def _compiling(job: Job) -> float:
     """Seconds spent on programs so far, by all seeds that share them."""
-    return sum(p.step.seconds + p.predict.seconds for p in job.parts.values())
+    return sum(p.seconds for p in _programs(job))
+
+
+def _programs(job: Job) -> list[Programs]:
+    """All programs of the strategy so far."""
+    parts = job.parts.values()
+    return [p for own in parts for p in (own.step, own.predict, *own.after.values())]

@@ -6,8 +6,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from experiments.episode_settings import check_episodes, check_idle, check_steps
 from experiments.strategies import make_strategy
-from experiments.tasks import TASKS
+from experiments.tasks import EPISODIC, TASKS
 from tl_jax.tree import no_match
 
 CHOICES = {
@@ -87,6 +88,10 @@ def check(config: ConfigDict) -> None:
     for name, known in CHOICES.items():
         if _field(config, name) not in known:
             raise no_match(f"config.{name}", _field(config, name), known)
+    check_episodes(config)
+    if config.task in EPISODIC:
+        check_idle(config)
+        check_steps(config, names(config))
     if config.steps == 0 and not 0 < config.epochs < math.inf:
         raise ValueError("config.steps or config.epochs must be more than 0")
     sized = config.copy_and_resolve_references()

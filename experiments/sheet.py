@@ -37,10 +37,11 @@ class Grid(NamedTuple):
 def contact_sheet(examples: data.Examples, per_class: int = PER_CLASS) -> bytes:
     """PNG of up to `per_class` pictures of each class, evenly drawn from its rows.
 
-    Of more than `MOST` classes the first are shown, and the heading says so.
+    Of more than `MOST` classes so many are shown, evenly drawn, and the heading says
+    so.
     """
     every = groups(examples)
-    shown = every[:MOST]
+    shown = [every[i] for i in _evenly(np.arange(len(every)), MOST)]
     grid = Grid(1 if len(shown) <= 12 else 2 if len(shown) <= 36 else 3, per_class)
     drawn = [_evenly(group.rows, per_class) for group in shown]
     tiles = _tiles(examples.inputs["image"], np.concatenate(drawn))
@@ -56,7 +57,7 @@ def contact_sheet(examples: data.Examples, per_class: int = PER_CLASS) -> bytes:
         for k, tile in enumerate(tiles[end - len(rows) : end]):
             x, y = left + k * (EDGE + GAP), top + LINE
             paper[y : y + EDGE, x : x + EDGE] = tile
-    few = f", the first {MOST} shown" if len(every) > MOST else ""
+    few = f", {MOST} of them shown" if len(every) > MOST else ""
     kinds = f" in {len(every):,} classes{few}" if examples.classes else ""
     head = f"{examples.name}: {data.size(examples):,} pictures{kinds}"
     return _written(paper, titles, head, f"licence: {examples.licence}", broad)

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments.algorithms import Recipe, recipe_of
 from tl_jax import optim, transfer
+from tl_jax.pretrained.spec import SHAPE
 from tl_jax.tree import no_match
 from tl_jax.types import Transfer
 
@@ -94,6 +95,7 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
         _phase(f"{at}.phases.{part}", part, own, dict(parts[part]), config)
         for part in sorted(parts)
     )
+    _check_heads(at, phases)
     if not 0 <= own["average"] < 1:
         raise ValueError(
             f"config.{at}.average is {own['average']}, expected a decay in [0, 1)"
@@ -106,7 +108,7 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
         phases,
         own["average"] or None,
         config.get("accumulate", 1),
-        _frozen(at, own["frozen"], config.task),
+        _frozen(at, own, phases, config),
     )
 
 
@@ -143,14 +145,40 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
     return Phase(name, plan, steps, merged["fit"] or None, tx, clip, search, recipe)
 
 
-def _frozen(at: str, asked: bool, task: str) -> bool:
+def _check_heads(at: str, phases: tuple[Phase, ...]) -> None:
+    """Raise where a phase reads another head than the one that the first one made."""
+    first = phases[0]
+    for phase in phases[1:]:
+        if phase.recipe.head not in (first.recipe.head, "none"):
+            raise ValueError(
+                f"config.{at}.phases: {phase.name!r} reads a head over "
+                f"{phase.recipe.head!r}, but the first phase, {first.name!r}, made "
+                f"one over {first.recipe.head!r}; expected one kind of head, or "
+                "learners behind it that read none"
+            )
+
+
+def _frozen(at: str, own: Mapping, phases: tuple[Phase, ...], config: ConfigDict):
     """Whether features are computed once; raises ValueError where they can't be."""
-    if asked and task != "fewshot":
+    if not own["frozen"]:
+        return False
+    field, task, spec = f"config.{at}.frozen", config.task, config.model.spec
+    if task != "fewshot":
         raise ValueError(
-            f"config.{at}.frozen is {asked}, but config.task is {task!r}: features "
-            "computed once are for fewshot; elsewhere freeze '.*' in the plan"
+            f"{field} is True, but config.task is {task!r}: features computed once "
+            "are for fewshot; elsewhere freeze '.*' in the plan"
         )
-    return bool(asked)
+    if not own["pretrained"] or spec.startswith(SHAPE):
+        why = f"config.model.spec, {spec!r}, has none"
+        if not own["pretrained"]:
+            why = f"config.{at}.pretrained is False"
+        raise ValueError(f"{field}: features are of pretrained weights, but {why}")
+    if config.augment and any(phase.steps for phase in phases):
+        raise ValueError(
+            f"{field}: features are computed once, of pictures as they are, but "
+            "config.augment changes them at each step"
+        )
+    return True
 
 
 def _check_fit(at: str, name: str, task: str) -> None:

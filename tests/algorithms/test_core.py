@@ -155,7 +155,7 @@ def test_an_average_goes_on_where_leaves_stay_and_starts_where_they_open():
     second = own._replace(plan=rate("body/.*", 1.0)(KEY, own.plan))
     two = fit({"model": second}, average=0.5)
     new, _ = replan(two, KEY, {"model": second}, state)
-    was, now = flatten(state.memory["average"]), flatten(new.memory["average"])
+    was, now = (flatten(s.memory["average"]["model"]) for s in (state, new))
     np.testing.assert_array_equal(now["head/kernel"], was["head/kernel"])
     np.testing.assert_array_equal(now["body/bias"], own.plan.params["body"]["bias"])
 

@@ -62,10 +62,11 @@ def test_grafts_of_a_later_phase_join_and_memory_is_carried(setting):
     _, _, batch = setting
     algorithm, players, state, frozen = start(setting, HEAD)
     state = steps(algorithm, state, frozen, batch, 5)
-    average = state.memory["average"]["head"]["kernel"]
+    average = state.memory["average"]["model"]["head"]["kernel"]
     more = lora(1, "blocks/0")
     algorithm, players, state, frozen = go_on(setting, players, state, frozen, more)
-    np.testing.assert_array_equal(state.memory["average"]["head"]["kernel"], average)
+    carried = state.memory["average"]["model"]["head"]["kernel"]
+    np.testing.assert_array_equal(carried, average)
     added = {"blocks/0/patch/lora/a", "blocks/0/patch/lora/b"}
     assert set(state.opt["model"]["1"].paths) == added
     end = steps(algorithm, state, frozen, batch, 2)

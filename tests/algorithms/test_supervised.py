@@ -133,11 +133,12 @@ def test_predict_uses_the_average_of_the_moving_weights(model, params, batch):
         state, _ = algorithm.step(state, frozen, batch, KEY)
         average = 0.75 * average + 0.25 * state.train["model"]["head"]["bias"]
     np.testing.assert_allclose(
-        state.memory["average"]["head"]["bias"], average, rtol=1e-6
+        state.memory["average"]["model"]["head"]["bias"], average, rtol=1e-6
     )
     query = {"query": {"inputs": batch["train"]["inputs"]}}
     got = algorithm.predict(state, frozen, query).logits
-    outputs, _ = model.apply(state.memory["average"], {}, query["query"]["inputs"])
+    own = state.memory["average"]["model"]
+    outputs, _ = model.apply(own, {}, query["query"]["inputs"])
     np.testing.assert_allclose(got, outputs.logits, rtol=1e-6)
 
 

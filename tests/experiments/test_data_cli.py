@@ -157,7 +157,7 @@ def test_a_sheet_of_more_classes_than_fit_says_so(monkeypatch):
     names = [f"{i:03d}" for i in range(MOST + 5)]
     contact_sheet(from_arrays({"image": pixels}, np.arange(MOST + 5), names), 1)
     assert heads == [
-        (f"arrays: 125 pictures in 125 classes, the first {MOST} shown", MOST)
+        (f"arrays: 125 pictures in 125 classes, {MOST} of them shown", MOST)
     ]
 
 

@@ -1,6 +1,7 @@
 """Algorithms: a state, stages that change it, and a way to predict."""
 
-from tl_jax.algorithms.augmented import augmented, augmented_steps
+from tl_jax.algorithms.augmented import augmented, augmented_steps, per_task
+from tl_jax.algorithms.averaged import AVERAGE, averaged
 from tl_jax.algorithms.core import (
     Group,
     algorithm,
@@ -14,15 +15,18 @@ from tl_jax.algorithms.rules import accumulated, clipped, plain
 from tl_jax.algorithms.supervised import supervised, weight_of
 
 __all__ = [
+    "AVERAGE",
     "Group",
     "accumulated",
     "algorithm",
     "augmented",
     "augmented_steps",
+    "averaged",
     "clipped",
     "current",
     "descend",
     "ema",
+    "per_task",
     "plain",
     "replan",
     "sequence",

@@ -1,7 +1,18 @@
 """Training on augmented streams; evaluation sees them as they come."""
 
+import jax
+
 from tl_jax.tree import no_match, stable_key
-from tl_jax.types import Algorithm, Augment, Batch, Frozen, Key, Objective, State
+from tl_jax.types import (
+    Algorithm,
+    Augment,
+    Batch,
+    Frozen,
+    Key,
+    Objective,
+    State,
+    Stream,
+)
 
 
 def augmented(
@@ -34,6 +45,16 @@ def augmented_steps(
         return algorithm.step(state, frozen, batch, key)
 
     return algorithm._replace(step=step)
+
+
+def per_task(augment: Augment) -> Augment:
+    """The same for a stream of tasks [K B ...]: each by itself, by a key of its own."""
+
+    def apply(key: Key, stream: Stream) -> Stream:
+        keys = jax.random.split(key, len(stream["weight"]))
+        return jax.vmap(augment)(keys, stream)
+
+    return apply
 
 
 def _augment(augment: Augment, name: str, batch: Batch, key: Key) -> Batch:

@@ -166,14 +166,15 @@ def ema(source: str, target: str, decay: float | Callable[[Array], Array]) -> St
 
     def step(state: State, frozen: Frozen, batch: Batch, key: Key):
         kept = decay(state.step) if callable(decay) else decay
-        mixed = jax.tree.map(
-            lambda old, new: kept * old + (1 - kept) * new,
-            state.memory[target],
-            state.train[source],
-        )
-        return state._replace(memory=state.memory | {target: mixed}), {}
+        new = mixed(kept, state.memory[target], state.train[source])
+        return state._replace(memory=state.memory | {target: new}), {}
 
     return Stage(init, step)
+
+
+def mixed(kept: float | Array, old: Any, new: Any) -> Any:
+    """kept old + (1 - kept) new, leaf by leaf."""
+    return jax.tree.map(lambda a, b: kept * a + (1 - kept) * b, old, new)
 
 
 def replan(

@@ -5,7 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from tl_jax.algorithms.core import Players, algorithm, descend, ema, sequence
+from tl_jax.algorithms.averaged import averaged
+from tl_jax.algorithms.core import Players, algorithm, descend, sequence
 from tl_jax.algorithms.rules import accumulated, clipped, plain
 from tl_jax.tree import merge
 from tl_jax.types import Algorithm, Array, Batch, Frozen, Key, Outputs, State, Stream
@@ -33,7 +34,8 @@ def supervised(
     `players` holds one player, whatever its name. `loss(outputs, stream) -> [B]`;
     `weigh(stream) -> [B]` gives w (class weights, tokens an example). `accumulate`
     microbatches a step; `clip` bounds the gradient's norm; `average` is the decay of
-    an exponential average of the moving weights, which `predict` then uses.
+    an exponential average of the moving weights, which `predict` then uses
+    (`averaged`).
     """
     (name,) = players
     model = players[name].model
@@ -55,13 +57,12 @@ def supervised(
         rule = accumulated(accumulate, lambda batch: weigh(batch["train"]).sum())
     if clip is not None:
         rule = clipped(clip, rule)
-    stages = [descend(players, objective, rule)]
-    if average is not None:
-        stages.append(ema(name, "average", average))
 
     def predict(state: State, frozen: Frozen, batch: Batch) -> Outputs:
-        moving = state.train[name] if average is None else state.memory["average"]
-        params, stats = merge(moving, frozen[name]), state.memory["stats"][name]
+        params = merge(state.train[name], frozen[name])
+        stats = state.memory["stats"][name]
         return model.apply(params, stats, batch["query"]["inputs"])[0]
 
-    return algorithm(players, sequence(*stages), predict)
+    stages = sequence(descend(players, objective, rule))
+    made = algorithm(players, stages, predict)
+    return made if average is None else averaged(made, average)
