@@ -4,7 +4,8 @@ python -m experiments.main --config configs/fewshot_glyphs.py:5,1 --workdir runs
 
 The argument is ways and shots: 5,1 (the default), 5,5, 20,1 or 20,5. Classes are
 letters, examples their drawings by fonts; scripts of training, validation and test are
-disjoint. Conv4 with 64 filters at 28 pixels (Vinyals et al., 2016), 600 test episodes.
+disjoint. Conv4 with 64 filters at 28 pixels (Vinyals et al., 2016), 600 test episodes
+of 15 queries a class, the same for every method; four tasks a meta-step.
 """
 
 from ml_collections import ConfigDict
@@ -28,25 +29,43 @@ def strategies(ways: int) -> dict:
     inner = {"rate": 0.1, "steps": 5}
     metric = {"ways": ways, "norm": "running"}
     maml = {"learner": "maml", "inner": inner, "tasks": "map", "test_steps": 10}
+    tuned = {"learner": "fine_tune", "inner": {"rate": 0.01, "steps": 20}}
+    classes = {"train": "classes"}
     return {
-        "prototypical": strategy("Prototypical", {"learner": "prototypical", **metric}),
-        "matching": strategy("Matching", {"learner": "matching", **metric}),
-        "r2d2": strategy("R2-D2", {"learner": "r2d2", **metric}),
-        "maml": strategy("MAML", maml, "five exact second-order steps", steps=0.1),
-        "anil": strategy(
-            "ANIL", maml | {"inner": inner | {"plan": HEAD}}, "the head alone moves"
-        ),
-        "centroid": strategy(
-            "Nearest centroid",
-            {"learner": "prototypical", **metric},
-            "trained on all classes at once",
-            train="classes",
-        ),
         "random": strategy(
             "Random features",
             {"learner": "prototypical", **metric | {"norm": "transductive"}},
             "nearest centroid, no training",
             steps=0,
+        ),
+        "centroid": strategy(
+            "Nearest centroid",
+            {"learner": "prototypical", **metric},
+            "trained on all classes at once",
+            **classes,
+        ),
+        "fine_tune": strategy(
+            "Fine-tuning",
+            tuned | {"tasks": "map"},
+            "trained on all classes at once, then on the support set",
+            **classes,
+        ),
+        "prototypical": strategy("Prototypical", {"learner": "prototypical", **metric}),
+        "matching": strategy(
+            "Matching", {"learner": "matching", "temperature": 0.1, **metric}
+        ),
+        "r2d2": strategy("R2-D2", {"learner": "r2d2", **metric}),
+        "maml": strategy("MAML", maml, "five exact second-order steps"),
+        "anil": strategy(
+            "ANIL", maml | {"inner": inner | {"plan": HEAD}}, "the head alone moves"
+        ),
+        "reptile": strategy(
+            "Reptile",
+            {"learner": "reptile", "tasks": "map", "test_steps": 10}
+            | {"inner": {"optimiser": "adam0", "rate": 1e-3, "steps": 5}},
+            rate=1.0,
+            optimiser="sgd",
+            schedule="linear",
         ),
     }
 
@@ -64,18 +83,20 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.form = "taps"
     config.episodes.ways, config.episodes.shots = ways, shots
     config.episodes.train_queries = 5
-    config.episodes.train_ways = ways
-    config.steps = 3000
+    config.episodes.validation = 100
+    config.steps = 1000
     config.batch_size = 4
     config.eval_batch_size = 8
     config.every.call = 10
-    config.every.log = 100
+    config.every.log = 50
+    config.every.evaluate = 250
     config.optimiser.schedule = "cosine"
     config.optimiser.warmup = 0
     config.optimiser.weight_decay = 0.0
+    config.optimiser.momentum = 0.0
     config.optimiser.clip = 10.0
     config.select = "best"
     config.reference = "centroid"
     config.strategies = ConfigDict(strategies(ways))
-    config.run = ",".join(config.strategies)
+    config.run = ",".join(strategies(ways))
     return config
