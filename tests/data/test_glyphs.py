@@ -105,7 +105,20 @@ def test_turned_letters_are_classes_of_the_same_split(fonts, cache, found):
         for side, name in (("one", quarter[0]), ("two", turned.classes[upright]))
     }
     one, two = (turned.inputs["image"][row, :, :, 0] for row in rows.values())
-    np.testing.assert_array_equal(one, np.rot90(two))
+    np.testing.assert_array_equal(one, glyph_render.centred(np.rot90(two), 28))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (5, 6), (5, 7)])
+def test_ink_turned_all_the_way_round_is_where_it_was(shape):
+    ink = np.random.default_rng(0).integers(1, 256, shape, dtype=np.uint8)
+    first = turned = glyph_render.centred(ink, 28)
+    for _ in range(4):
+        turned = glyph_render.centred(np.rot90(turned), 28)
+    np.testing.assert_array_equal(turned, first)
+    assert glyph_render.mark(np.roll(first, (2, -1), (0, 1))) == glyph_render.mark(
+        first
+    )
+    assert glyph_render.mark(first.T) != glyph_render.mark(first)
 
 
 def test_blanks_and_boxes_are_not_drawn(fonts):

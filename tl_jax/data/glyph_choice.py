@@ -54,11 +54,10 @@ def choose(drawn: Drawn, sides: Sequence[int], least: int, most: int) -> Chosen:
         if own >= 0:
             owners[name].add(own)
     alone = np.asarray([len(owners[name]) == 1 for name in marks])
-    vectors = looks(drawn.images)
     rows, labels, members, scarce = [], [], [], 0
     for own in np.unique(groups[groups >= 0]):
         mine = np.flatnonzero((group == own) & alone)
-        kept = mine[_apart(vectors[mine], most)]
+        kept = mine[_apart(looks(drawn.images[mine]), most)]
         if len(kept) < least:
             scarce += 1
             continue
@@ -77,7 +76,7 @@ def looks(images: np.ndarray) -> np.ndarray:
     count, size = images.shape[:2]
     even = images[:, : size // 2 * 2, : size // 2 * 2].astype(np.float32)
     half = even.reshape(count, size // 2, 2, size // 2, 2).mean((2, 4))
-    flat = half.reshape(count, -1)
+    flat = half.reshape(count, (size // 2) ** 2)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 

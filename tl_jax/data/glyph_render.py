@@ -83,18 +83,35 @@ def fit(ink: Any, size: int) -> np.ndarray | None:
     small = np.asarray(ink.resize((broad, tall), Image.Resampling.HAMMING))
     if small.max() < FAINTEST:
         return None
-    picture = np.zeros((size, size), np.uint8)
-    top, left = (size - tall) // 2, (size - broad) // 2
-    picture[top : top + tall, left : left + broad] = small
-    return picture
+    return centred(small, size)
+
+
+def centred(picture: np.ndarray, size: int) -> np.ndarray:
+    """The ink of a picture in the middle of uint8 [size size].
+
+    Where it can't be exact, ink stands half a pixel high and left: turned pictures are
+    centred again, so that equal ink is in equal places.
+    """
+    ink = _cropped(picture)
+    made = np.zeros((size, size), np.uint8)
+    top, left = ((size - side) // 2 for side in ink.shape)
+    made[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
+    return made
+
+
+def _cropped(picture: np.ndarray) -> np.ndarray:
+    """The rows and columns from the first ink to the last."""
+    rows, columns = np.flatnonzero(picture.any(1)), np.flatnonzero(picture.any(0))
+    if not len(rows):
+        return picture[:0, :0]
+    return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def mark(picture: np.ndarray) -> bytes:
     """A hash of a picture's ink, wherever it stands in the picture."""
-    rows, columns = np.flatnonzero(picture.any(1)), np.flatnonzero(picture.any(0))
-    if not len(rows):
+    ink = _cropped(picture)
+    if not ink.size:
         return b""
-    ink = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return hashlib.blake2b(
         repr(ink.shape).encode() + ink.tobytes(), digest_size=16
     ).digest()

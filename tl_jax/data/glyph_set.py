@@ -29,13 +29,13 @@ from tl_jax.data.glyph_fonts import (
     read_fonts,
     system_folders,
 )
-from tl_jax.data.glyph_render import MARGIN, PIXELS, draw
+from tl_jax.data.glyph_render import MARGIN, PIXELS, centred, draw
 from tl_jax.data.glyph_scripts import SPLIT_OF, SPLITS, letters_of
 from tl_jax.data.glyph_sound import sound
 from tl_jax.data.sources import Examples, from_arrays
 
 log = logging.getLogger(__name__)
-VERSION = 2
+VERSION = 3
 """Raise it where the same settings make other pictures."""
 LOOK = 28
 """Drawings are compared at this size, whatever size is wanted."""
@@ -175,7 +175,7 @@ def _drawings(
         for code, picture in draw(font, wanted, LOOK).items():
             many[code] += 1
             for kind, turns in turned[code]:
-                images.append(np.rot90(picture, turns))
+                images.append(_turned(picture, turns))
                 rows.append((kind, number))
         if time.monotonic() - said > EVERY:
             said = time.monotonic()
@@ -201,8 +201,12 @@ def _sized(
         wanted = [kinds[drawn.kinds[found.rows[place]]] for place in places]
         pictures = draw(fonts[number], sorted({code for code, _ in wanted}), size)
         for place, (code, turns) in zip(places, wanted, strict=True):
-            made[place, :, :, 0] = np.rot90(pictures[code], turns)
+            made[place, :, :, 0] = _turned(pictures[code], turns)
     return made
+
+
+def _turned(picture: np.ndarray, turns: int) -> np.ndarray:
+    return centred(np.rot90(picture, turns), len(picture)) if turns else picture
 
 
 def _class_name(kind: tuple[int, int], script_of: dict[int, str]) -> str:
