@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = run(rows, settings, given.out)
     print(tables.table(results))
     sides = [side for result in results for side in result["sides"]]
-    if any("not installed" in (side["missing"] or "") for side in sides):
+    if any(INSTALL in (side["missing"] or "") for side in sides):
         print(f"Peers that are not installed come with: {INSTALL}")
     print(f"Written: {given.out}/table.md, results.json, pages/, logs/")
     return 1 if any(side["failed"] for side in sides) else 0
