@@ -7,7 +7,8 @@ Each side runs in a process of its own, is warmed up, and takes its turn in ever
 round. A round that another process disturbed is thrown away and repeated. The folder
 gets results.json, table.md, pages/<row>.md and logs/ of all processes; what is there
 of rows that were not asked for stays. Without torch our side is timed alone; the
-peers come with: pip install -e '.[parity]'
+peers come with: pip install -e '.[parity]'. learn2learn can't be installed for this
+Python; its source will do, unpacked into a folder on PYTHONPATH.
 
 Exit codes: 0 done, 1 a side failed (the table says how), 2 a bad flag or row.
 """
@@ -128,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = run(rows, settings, given.out)
     print(tables.table(results))
     sides = [side for result in results for side in result["sides"]]
-    if any("not installed" in (side["missing"] or "") for side in sides):
+    if any(INSTALL in (side["missing"] or "") for side in sides):
         print(f"Peers that are not installed come with: {INSTALL}")
     print(f"Written: {given.out}/table.md, results.json, pages/, logs/")
     return 1 if any(side["failed"] for side in sides) else 0

@@ -74,13 +74,17 @@ def conv4_weights(filters: int, down: Down, ways: int | None = WAYS) -> Arrays:
 
 
 def glyphs(tasks: int, ways: int = WAYS, shots: int = 1, queries: int = QUERIES):
-    """Noisy drawings of random classes, [K N 28 28 1], and their classes [K N]."""
+    """Noisy drawings of random classes, [K N 28 28 1], and their classes [K N].
+
+    No two pixels are equal, or rounding would say which of them a max pool takes.
+    """
     rng = np.random.default_rng(3)
     shapes = rng.uniform(size=(tasks, ways, 1, SIDE, SIDE, 1)) < 0.2
     batch = {}
     for part, count in (("support", shots), ("query", queries)):
         flips = rng.uniform(size=(tasks, ways, count, SIDE, SIDE, 1)) < 0.1
-        x = (shapes ^ flips).reshape(tasks, ways * count, SIDE, SIDE, 1)
+        x = (shapes ^ flips) + 0.1 * rng.normal(size=flips.shape)
+        x = x.reshape(tasks, ways * count, SIDE, SIDE, 1)
         y = np.tile(np.repeat(np.arange(ways), count), (tasks, 1))
         batch |= {f"{part}_x": x.astype(np.float32), f"{part}_y": y.astype(np.int32)}
     return batch

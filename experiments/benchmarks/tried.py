@@ -58,7 +58,8 @@ PIPELINE = (
 )
 META = (
     "Peers: torch.func's `vmap` over tasks spends most of a sinusoid's step on its "
-    "own bookkeeping; tasks written out as an axis take less than half of it.",
+    "own bookkeeping, 3.1 to 3.8 ms; tasks written out as an axis take 1.5, and what "
+    "torch.compile makes of torch.func 0.52, after 15 s of compiling.",
 )
 CONV_META = (
     "Peers, 64 filters, 16 tasks, stride: 16 tasks batched into grouped convolutions "

@@ -21,9 +21,9 @@ WHO = {
 """How torch does it -> the side's name."""
 
 
-def waves_with_us(steps: int, **how: Any) -> Ready:
+def waves_with_us(steps: int) -> Ready:
     """The library's side of sinusoids."""
-    return meta_ours.on_waves(steps, **how)
+    return meta_ours.on_waves(steps)
 
 
 def waves_with_torch(who: str, steps: int) -> Ready:
@@ -39,9 +39,10 @@ def waves_with_torch(who: str, steps: int) -> Ready:
 
 
 def glyphs_with_us(
-    filters: int, count: int, down: Down, first_order: bool, **how: Any
+    filters: int, count: int, down: Down, first_order: bool, parts: int = 1
 ) -> Ready:
-    """The library's side of the Conv4."""
+    """The library's side of the Conv4; `parts` devices of the host share the tasks."""
+    how = dict(tasks="map", parts=parts)
     return meta_ours.on_glyphs(filters, count, down, INNER, first_order, **how)
 
 
@@ -132,7 +133,7 @@ def of_glyphs(
         f"{meta.QUERIES} queries a class, images of {meta.SIDE}x{meta.SIDE}x1: {order} "
         f"through {INNER} inner steps of rate {meta.GLYPH_RATE:g}; {filters} filters, "
         f"{halved}, batch norm by the statistics of each set.",
-        ours=(mine("glyphs_with_us", TWO, tasks="map", parts=2, **options),),
+        ours=(mine("glyphs_with_us", TWO, parts=2, **options),),
         peers=peers(
             "glyphs_with_torch", ("learn2learn", "func", "hand", "threads"), **options
         ),
