@@ -22,6 +22,7 @@ ORDER = (
     "transfer",
     "interop",
     "optim",
+    "minimise",
     "algorithms",
     "estimators",
     "metrics",
