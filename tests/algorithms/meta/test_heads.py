@@ -38,6 +38,20 @@ def test_padding_and_absent_classes_change_nothing(name):
     np.testing.assert_allclose(second[..., :WAYS], first, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_task_that_is_all_padding_counts_nothing(name):
+    """Beside it the other's gradient is what two of the other give."""
+    made, batch = case(name), overlapping()
+    algorithm, state, frozen = started(made)
+    step, key = jax.jit(algorithm.step), jax.random.key(1)
+    twice = jax.tree.map(lambda x: np.stack([x[0], x[0]]), batch)
+    for part in batch.values():
+        part["weight"][1] = 0
+    ends = [step(state, frozen, b, key)[0].train for b in (batch, twice)]
+    for one, two in zip(*map(jax.tree.leaves, ends), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4)
+
+
 def uneven(outputs, stream):
     """A loss that feels a constant added to all logits."""
     return crossed(outputs, stream) + 0.05 * jnp.square(outputs.logits).sum(-1)
