@@ -17,6 +17,7 @@ from tl_jax.algorithms.meta import (
     logistic,
     matching,
     metaoptnet,
+    neighbours,
     prototypical,
     r2d2,
     relation,
@@ -123,6 +124,10 @@ def _setfit(model, ways, players, **how):
     return Case(setfit(model, ways, inner, **how), players)
 
 
+def _neighbours(model, ways, players, **how):
+    return Case(neighbours(model, ways, 3, **how), players)
+
+
 def exactly() -> float:
     """A tolerance near what the default precision can give."""
     return 1e-6 if wide() == jnp.float32 else 1e-11
@@ -140,7 +145,10 @@ CASES = {
     "relation": _relation,
     "baseline++": _cosine_baseline,
     "setfit": _setfit,
+    "neighbours": _neighbours,
 }
+LEARNING = [name for name in CASES if name != "neighbours"]
+"""Those that have a gradient."""
 
 
 def crossed(outputs, stream):

@@ -84,6 +84,27 @@ def test_first_and_second_derivatives_are_exact():
         check_twice(f, z, linear, total, small=1e-6)
 
 
+def test_gradients_in_float32_are_those_of_float64():
+    """Of features as long as networks make them."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 3)
+    z = 5 * rng.normal(size=(3, 8))[labels] + 5 * rng.normal(size=(9, 8))
+    along = rng.normal(size=(9, 3))
+
+    def gradient(kind):
+        def cost(z):
+            own = jax.nn.one_hot(labels, 3, dtype=kind)
+            given = z, own, jnp.ones(9, kind), jnp.ones(3, bool)
+            return (along * svm_dual(*given, 0.1, 1.0, 15)).sum()
+
+        return np.asarray(jax.jit(jax.grad(cost))(jnp.asarray(z, kind)))
+
+    found = gradient(jnp.float32)
+    with jax.enable_x64(True):
+        wanted = gradient(jnp.float64)
+    np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
+
+
 def test_rows_weigh_by_their_cost_and_absent_classes_take_no_part():
     rng = np.random.default_rng(0)
     z, labels = rng.normal(size=(5, 2)), np.array([0, 0, 1, 1, 1])

@@ -37,16 +37,16 @@ def test_logits_are_the_modules_of_sums_and_queries():
 
 
 def pictures(tasks=2, ways=3, shots=1, queries=2):
-    """Episodes of 8x8 pictures, the classes of different brightness patterns."""
+    """Episodes of 4x4 pictures: each class is a pattern."""
     rng = np.random.default_rng(0)
-    patterns = rng.uniform(size=(tasks, ways, 1, 8, 8, 1))
+    patterns = rng.uniform(size=(tasks, ways, 1, 4, 4, 1))
 
     def part(rows):
-        noise = 0.1 * rng.normal(size=(tasks, ways, rows, 8, 8, 1))
+        noise = 0.1 * rng.normal(size=(tasks, ways, rows, 4, 4, 1))
         labels = np.broadcast_to(np.arange(ways)[:, None], (tasks, ways, rows))
         return {
             "inputs": {
-                "image": (patterns + noise).reshape(tasks, -1, 8, 8, 1).astype("f")
+                "image": (patterns + noise).reshape(tasks, -1, 4, 4, 1).astype("f")
             },
             "labels": labels.reshape(tasks, -1).astype(np.int32),
             "weight": np.ones((tasks, ways * rows), np.float32),
@@ -57,9 +57,10 @@ def pictures(tasks=2, ways=3, shots=1, queries=2):
 
 
 def mapped(norm):
-    """A Conv4 of two blocks and the paper's module over its maps."""
-    model = conv4(size=8, channels=1, filters=4, depth=2)
-    module = relation_module(2, 8, filters=4)
+    """One block of a Conv4 and one of the paper's module over its maps."""
+    how = dict(filters=4, depth=1, form="lax")
+    model = conv4(size=4, channels=1, **how)
+    module = relation_module(2, 8, **how)
     players = {
         "model": player(model, optax.adam(1e-2)),
         "relation": player(module, optax.adam(1e-2), seed=1),
@@ -70,7 +71,7 @@ def mapped(norm):
 @pytest.mark.parametrize("norm", ["transductive", "support", "running"])
 def test_maps_are_related_and_it_is_seen_whose_statistics_are_used(norm):
     """The loss falls; running statistics of both players move, others none."""
-    algorithm, state, frozen = started(mapped(norm), relation_error)
+    algorithm, state, frozen = started(mapped(norm), relation_error, tasks="map")
     batch, step, losses = pictures(), jax.jit(algorithm.step), []
     first = state
     for i in range(15):
