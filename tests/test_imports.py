@@ -23,6 +23,7 @@ ORDER = (
     "transfer",
     "interop",
     "optim",
+    "minimise",
     "algorithms",
     "estimators",
     "metrics",

@@ -1,5 +1,6 @@
 """Pure losses."""
 
+from tl_jax.losses.contrastive import pair_error, supervised_contrastive
 from tl_jax.losses.supervised import (
     binary_cross_entropy,
     cross_entropy,
@@ -13,7 +14,9 @@ __all__ = [
     "binary_cross_entropy",
     "cross_entropy",
     "labelled",
+    "pair_error",
     "span_cross_entropy",
     "squared_error",
+    "supervised_contrastive",
     "token_cross_entropy",
 ]

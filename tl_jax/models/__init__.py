@@ -8,6 +8,8 @@ from tl_jax.models.inverted import efficientnet_lite, mobilenet_v2
 from tl_jax.models.llama import llama
 from tl_jax.models.mlp import mlp
 from tl_jax.models.prepared import prepared
+from tl_jax.models.readout import readout
+from tl_jax.models.relation import relation_module
 from tl_jax.models.resnet import resnet
 from tl_jax.models.squeezenet import squeezenet
 from tl_jax.models.values import values
@@ -23,6 +25,8 @@ __all__ = [
     "mlp",
     "mobilenet_v2",
     "prepared",
+    "readout",
+    "relation_module",
     "resnet",
     "squeezenet",
     "values",

@@ -9,15 +9,23 @@ import optax
 from few import blobs, player, wide
 
 from tl_jax.algorithms.meta import (
+    Inner,
     Learner,
+    baseline,
     episodic,
     learned,
+    logistic,
     matching,
+    metaoptnet,
+    neighbours,
     prototypical,
     r2d2,
+    relation,
+    setfit,
+    simpleshot,
 )
 from tl_jax.algorithms.meta.learner import Seen
-from tl_jax.models import full_context, values
+from tl_jax.models import full_context, readout, values
 from tl_jax.models.mlp import mlp
 from tl_jax.types import Player
 
@@ -74,13 +82,73 @@ def _r2d2(model, ways, players, **how):
     return Case(r2d2(model, ways, **how), players)
 
 
+def _svm(model, ways, players, **how):
+    players = players | {"adjust": adjust(scale=1.0)}
+    return Case(metaoptnet(model, ways, cost=0.5, **how), players)
+
+
+def _logistic(model, ways, players, **how):
+    players = players | {"adjust": adjust(strength=-2.0)}
+    strength = learned("strength", positive=True)
+    how = dict(strength=strength, tolerance=exactly()) | how
+    return Case(logistic(model, ways, **how), players)
+
+
+def _simpleshot(model, ways, players, **how):
+    players = players | {"adjust": adjust(mean=np.linspace(-1, 1, 6))}
+    return Case(simpleshot(model, ways, mean=learned("mean"), **how), players)
+
+
+def _relation(model, ways, players, **how):
+    module = mlp(12, (4,), classes=1, activation="tanh", dtype=wide())
+    players = players | {"relation": player(module, optax.sgd(1.0), seed=3)}
+    return Case(relation(model, ways, module, **how), players)
+
+
+def _cosine_baseline(model, ways, players, **how):
+    last = readout(model.width, ways, kind="cosine")
+    players = players | {"readout": player(last, optax.sgd(1.0), seed=3)}
+    if ways > WAYS:  # a class more, whose row comes last
+        first = readout(model.width, WAYS, kind="cosine")
+        kernel = player(first, None, seed=3).plan.params["kernel"]
+        wider = {"kernel": jnp.pad(kernel, ((0, 0), (0, 1)), constant_values=1)}
+        plan = players["readout"].plan._replace(params=wider)
+        players["readout"] = players["readout"]._replace(plan=plan)
+    inner = Inner(players["readout"].plan.rates, optax.sgd(0.5), 2)
+    return Case(baseline(model, ways, last, crossed, inner, **how), players)
+
+
+def _setfit(model, ways, players, **how):
+    inner = Inner(players["model"].plan.rates, optax.sgd(0.1), 1)
+    how = dict(strength=0.1, tolerance=exactly()) | how
+    return Case(setfit(model, ways, inner, **how), players)
+
+
+def _neighbours(model, ways, players, **how):
+    return Case(neighbours(model, ways, 3, **how), players)
+
+
+def exactly() -> float:
+    """A tolerance near what the default precision can give."""
+    return 1e-6 if wide() == jnp.float32 else 1e-11
+
+
 CASES = {
     "prototypical": _prototypical,
     "cosine": _cosine,
     "matching": _matching,
     "full context": _context,
     "r2d2": _r2d2,
+    "svm": _svm,
+    "logistic": _logistic,
+    "simpleshot": _simpleshot,
+    "relation": _relation,
+    "baseline++": _cosine_baseline,
+    "setfit": _setfit,
+    "neighbours": _neighbours,
 }
+LEARNING = [name for name in CASES if name != "neighbours"]
+"""Those that have a gradient."""
 
 
 def crossed(outputs, stream):

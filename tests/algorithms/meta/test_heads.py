@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from few import player
-from headed import CASES, WAYS, case, crossed, one_by_one, overlapping, started
+from headed import (
+    CASES,
+    LEARNING,
+    WAYS,
+    case,
+    crossed,
+    one_by_one,
+    overlapping,
+    started,
+)
 
 from tl_jax.algorithms.meta import Head, learned, on_model
 from tl_jax.algorithms.meta.classes import ABSENT, class_means
@@ -38,6 +47,20 @@ def test_padding_and_absent_classes_change_nothing(name):
     np.testing.assert_allclose(second[..., :WAYS], first, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_task_that_is_all_padding_counts_nothing(name):
+    """Beside it the other's gradient is what two of the other give."""
+    made, batch = case(name), overlapping()
+    algorithm, state, frozen = started(made, tasks="map")
+    step, key = jax.jit(algorithm.step), jax.random.key(1)
+    twice = jax.tree.map(lambda x: np.stack([x[0], x[0]]), batch)
+    for part in batch.values():
+        part["weight"][1] = 0
+    ends = [step(state, frozen, b, key)[0].train for b in (batch, twice)]
+    for one, two in zip(*map(jax.tree.leaves, ends), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4)
+
+
 def uneven(outputs, stream):
     """A loss that feels a constant added to all logits."""
     return crossed(outputs, stream) + 0.05 * jnp.square(outputs.logits).sum(-1)
@@ -53,7 +76,7 @@ def padded(batch):
     return {"support": support, "query": batch["query"]}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LEARNING)
 def test_every_leaf_gets_the_gradient_of_finite_differences(name):
     """In float64, along a random direction of each player."""
     with jax.enable_x64(True):

@@ -11,7 +11,7 @@ from headed import case, crossed, overlapping
 from tl_jax.algorithms.meta import Inner, adapt
 from tl_jax.algorithms.meta.learner import Seen
 from tl_jax.algorithms.meta.prototypical import prototypes
-from tl_jax.algorithms.meta.similarity import unit
+from tl_jax.losses.similarity import unit
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from given import as_recorded, below, recorded_heads, scored
-from jax.test_util import check_grads
+from given import as_recorded, below, check_twice, recorded_heads, scored
 
 from tl_jax.algorithms.meta.r2d2 import ridge_head, ridge_kernel
 
@@ -41,9 +40,7 @@ def test_first_and_second_derivatives_are_exact(rows, width):
         def f(z, strength):
             return ridge_kernel(z, jnp.asarray(target), weight, strength)
 
-        args = jnp.asarray(z), jnp.asarray(0.3)
-        how = dict(modes=["rev"], rtol=1e-5, atol=1e-6, eps=1e-5)
-        check_grads(jax.jit(f), args, order=2, **how)
+        check_twice(f, z, 0.3)
 
 
 def test_the_intercept_scale_and_bias():

@@ -16,7 +16,7 @@ from tl_jax.algorithms.meta.heads import (
     on_model,
 )
 from tl_jax.algorithms.meta.learner import Learner, Norm
-from tl_jax.algorithms.meta.similarity import cosines
+from tl_jax.losses.similarity import cosines
 from tl_jax.types import Array, Model, Outputs, Params, Stream
 
 

@@ -18,7 +18,7 @@ from tl_jax.algorithms.meta.heads import (
     on_model,
 )
 from tl_jax.algorithms.meta.learner import Learner, Norm
-from tl_jax.algorithms.meta.similarity import cosines, squared_distances
+from tl_jax.losses.similarity import cosines, squared_distances
 from tl_jax.tree import one_of
 from tl_jax.types import Array, Model, Outputs, Stream
 
