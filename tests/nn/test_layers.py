@@ -1,7 +1,9 @@
 """Layers against loops that a reader can check by hand."""
 
 import math
+from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -256,3 +258,32 @@ def test_initial_values():
     assert site["kernel"].shape == (200, 3)
     assert 0.05 < np.asarray(site["kernel"]).std() < 0.1
     np.testing.assert_array_equal(site["bias"], np.zeros(3))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_batch_norms_rule_is_jaxs_derivative_twice(groups):
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        x, *rest = (jnp.asarray(rng.normal(size=s)) for s in ((4, 3, 2, 5), 5, 5))
+        at = (2 + x, *rest)
+        way = jax.tree.map(jnp.cos, at)
+
+        def slopes(rules, *at):
+            def value(x, scale, bias):
+                site, stats = {"scale": scale, "bias": bias}, nn.Running(bias, bias)
+                how = dict(norm="batch", groups=groups, rules=rules)
+                return jnp.sin(nn.batch_norm(site, stats, x, **how)[0]).sum()
+
+            return jax.grad(value, (0, 1, 2))(*at)
+
+        def along(rules, at):
+            found = slopes(rules, *at)
+            return sum((a * b).sum() for a, b in zip(found, way, strict=True))
+
+        def every(rules):
+            once = partial(slopes, rules)
+            thrice = jax.grad(lambda at: jax.jvp(once, at, way)[1][0].sum())(at)
+            return once(*at), jax.grad(partial(along, rules))(at), thrice
+
+        got, want = every("hand"), every("auto")
+        chex.assert_trees_all_close(got, want, rtol=1e-9, atol=1e-9)

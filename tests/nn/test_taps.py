@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tl_jax.nn import taps
 from tl_jax.nn.convolved import plain_convolved
 from tl_jax.nn.taps import CPU, OTHER, Window, convolve
 
@@ -104,7 +105,9 @@ def test_maps_nest():
 
 @pytest.mark.parametrize("kind", CPU)
 @pytest.mark.parametrize("name", ["odd", "lopsided"])
-def test_other_platforms_compute_the_same(kind, name):
+@pytest.mark.parametrize("cache", [1000, taps.CACHE])
+def test_other_platforms_compute_the_same(kind, name, cache, monkeypatch):
+    monkeypatch.setattr(taps, "CACHE", cache)
     window = Window(*CASES[name])
     x, kernel = arrays(*CASES[name][:2])
     dy = jnp.cos(plain_convolved(x, kernel, window.stride, window.pads))

@@ -56,6 +56,7 @@ class Walk(NamedTuple):
             epsilon=self.epsilon,
             momentum=self.momentum,
             groups=self.groups,
+            rules=self.rules,
         )
         return x if activation is None else activation(x)
 

@@ -91,6 +91,7 @@ def batch_norm(
     epsilon: float = 1e-5,
     momentum: float = 0.9,
     groups: int = 1,
+    rules: Rules = "hand",
 ) -> tuple[Array, Running | Fixed]:
     """Normalise by statistics of the batch or kept ones (Ioffe and Szegedy, 2015).
 
@@ -104,10 +105,12 @@ def batch_norm(
     many equal parts of it by itself, and moves by the mean of their statistics: a
     batch norm per replica, or a "ghost" one (Hoffer et al., 2017).
 
+    `rules` say how batch statistics are differentiated (`nn.rules`), in all modes.
+
     x [B ... D] -> ([B ... D], stats). Raises ValueError if the groups don't divide B.
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean, var = stats.mean, stats.var
+    scale, bias = site["scale"], site["bias"]
     if norm != "running" and isinstance(stats, Running):
         if len(x) % groups:
             raise ValueError(f"{len(x)} rows do not divide into {groups} norm groups")
@@ -117,6 +120,8 @@ def batch_norm(
         mean, var = wide.mean(over, keepdims=True), wide.var(over, keepdims=True)
         kept = mean.reshape(groups, -1).mean(0), var.reshape(groups, -1).mean(0)
         unbiased = kept[1] * (count / max(count - 1, 1))
+        own = normalised if by_hand(rules) else plain_normalised
+        y = own(epsilon, over, wide, scale, bias)
         stats = (
             Running(*kept)
             if norm == "own"
@@ -125,6 +130,53 @@ def batch_norm(
                 lax.stop_gradient(momentum * stats.var + (1 - momentum) * unbiased),
             )
         )
-    y = (wide - mean) * (lax.rsqrt(var + epsilon) * site["scale"]) + site["bias"]
+    else:
+        y = (wide - stats.mean) * (lax.rsqrt(stats.var + epsilon) * scale) + bias
     y = y.reshape(x.shape)
     return patched("output", site, y, x=x).astype(x.dtype), stats
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def normalised(
+    epsilon: float, over: tuple[int, ...], x: Array, scale: Array, bias: Array
+) -> Array:
+    """x [... D] less its mean over some axes, over its deviation, by scale and bias.
+
+    Derivatives of every order read the result's standard part and its deviation alone:
+    with g = scale / deviation, dy = g dx + y' (dscale - g mean(y' dx)) + (dbias - g
+    mean(dx)), whose transpose sums the cotangent and its product with y' once each.
+    """
+    return _spread(epsilon, over, x)[0] * scale + bias
+
+
+def plain_normalised(epsilon, over, x: Array, scale: Array, bias: Array) -> Array:
+    """The same with JAX's own derivatives."""
+    mean, var = x.mean(over, keepdims=True), x.var(over, keepdims=True)
+    return (x - mean) * (lax.rsqrt(var + epsilon) * scale) + bias
+
+
+@normalised.defjvp
+def _normalised_rule(epsilon, over, primals, tangents) -> tuple[Array, Array]:
+    (x, scale, bias), (dx, dscale, dbias) = primals, tangents
+    y, inverse = _spread(epsilon, over, x)
+    g = inverse * scale
+    along = dscale - g * (y * dx).mean(over, keepdims=True)
+    level = dbias - g * dx.mean(over, keepdims=True)
+    return y * scale + bias, g * dx + y * along + level
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _spread(epsilon, over, x: Array) -> tuple[Array, Array]:
+    """(x less its mean, over its deviation; 1 / deviation)."""
+    centred = x - x.mean(over, keepdims=True)
+    inverse = lax.rsqrt(jnp.square(centred).mean(over, keepdims=True) + epsilon)
+    return centred * inverse, inverse
+
+
+@_spread.defjvp
+def _spread_rule(epsilon, over, primals, tangents) -> tuple[tuple, tuple]:
+    y, inverse = _spread(epsilon, over, *primals)
+    (dx,) = tangents
+    share = inverse * (y * dx).mean(over, keepdims=True)
+    level = inverse * dx.mean(over, keepdims=True)
+    return (y, inverse), (inverse * dx - y * share - level, -inverse * share)

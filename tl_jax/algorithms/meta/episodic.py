@@ -1,6 +1,7 @@
 """Meta-training: descend on what a learner's predictions cost on its query sets."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, get_args
 
 import jax
@@ -69,7 +70,7 @@ def episodic(
 def in_turn(parts: int, weigh: Callable[[Batch], Array]) -> GradientRule:
     """The gradient of one task after another: no task's inside outlives it.
 
-    `parts` tasks at a time, one on each device that shares them.
+    `parts` devices share the tasks, and meet once, when each has done its own.
     """
 
     def rule(f: Callable, train: Any, batch: Batch, key: Key):
@@ -77,9 +78,25 @@ def in_turn(parts: int, weigh: Callable[[Batch], Array]) -> GradientRule:
         if count % parts:
             raise ValueError(f"{count} tasks do not divide into {parts} parts")
         own = plain if count == parts else accumulated(count // parts, weigh)
-        return own(f, train, batch, key)
+        if parts == 1:
+            return own(f, train, batch, key)
+
+        def cut(x: Array) -> Array:
+            return x.reshape(parts, count // parts, *x.shape[1:])
+
+        batch = jax.tree.map(cut, batch)
+        weights = jax.vmap(weigh)(batch)
+        shares = weights / jnp.maximum(weights.sum(), 1e-12)
+        found = jax.vmap(partial(own, f, train))(batch, jax.random.split(key, parts))
+        return jax.tree.map(partial(_mean, shares), found)
 
     return rule
+
+
+def _mean(shares: Array, x: Array) -> Array:
+    """The weighted mean over the first axis; counters and the like are all one."""
+    floating = jnp.issubdtype(x.dtype, jnp.floating)
+    return jnp.tensordot(shares.astype(x.dtype), x, 1) if floating else x[0]
 
 
 def query_loss(learner: Learner, loss: Loss) -> Objective:
@@ -102,11 +119,9 @@ def query_loss(learner: Learner, loss: Loss) -> Objective:
         values, moved, metrics = over_tasks(one, args)
         share = count / jnp.maximum(count.sum(), 1)
 
-        def mean(x: Array) -> Array:
-            return jnp.tensordot(share.astype(x.dtype), x, 1)
-
-        moved, metrics = jax.tree.map(mean, (moved, metrics))
-        value = mean(values)
+        moved, metrics, value = jax.tree.map(
+            partial(_mean, share), (moved, metrics, values)
+        )
         memory = memory | {"stats": {**stats, **moved}}
         return value, (memory, {"loss": value} | metrics)
 
