@@ -1,8 +1,8 @@
 """Meta-learning: learners of tasks, and how they are learned."""
 
 from tl_jax.algorithms.meta.bare import bare
-from tl_jax.algorithms.meta.curvature import identity_curvature, meta_curvature
 from tl_jax.algorithms.meta.baseline import baseline
+from tl_jax.algorithms.meta.curvature import identity_curvature, meta_curvature
 from tl_jax.algorithms.meta.episodic import episodic, predicting, query_loss
 from tl_jax.algorithms.meta.heads import Head, learned, on_model
 from tl_jax.algorithms.meta.implicit import Implicit
@@ -17,10 +17,14 @@ from tl_jax.algorithms.meta.maml_plus_plus import (
 )
 from tl_jax.algorithms.meta.matching import matching
 from tl_jax.algorithms.meta.meta_sgd import learned_rates, meta_sgd
+from tl_jax.algorithms.meta.metaoptnet import metaoptnet
+from tl_jax.algorithms.meta.nearest import neighbours, simpleshot
 from tl_jax.algorithms.meta.prototypical import prototypical
 from tl_jax.algorithms.meta.r2d2 import r2d2
+from tl_jax.algorithms.meta.relation import relation, relation_error
 from tl_jax.algorithms.meta.reptile import reptile, reptile_gradient
 from tl_jax.algorithms.meta.sampled import RESIDENT, TASK, sampled
+from tl_jax.algorithms.meta.setfit import setfit
 from tl_jax.algorithms.meta.starts import (
     fine_tune,
     present_head,
@@ -28,13 +32,6 @@ from tl_jax.algorithms.meta.starts import (
     prototype_head,
     zero_head,
 )
-from tl_jax.algorithms.meta.metaoptnet import metaoptnet
-from tl_jax.algorithms.meta.nearest import neighbours, simpleshot
-from tl_jax.algorithms.meta.prototypical import prototypical
-from tl_jax.algorithms.meta.r2d2 import r2d2
-from tl_jax.algorithms.meta.relation import relation, relation_error
-from tl_jax.algorithms.meta.sampled import RESIDENT, TASK, sampled
-from tl_jax.algorithms.meta.setfit import setfit
 from tl_jax.algorithms.meta.tasks import over_tasks
 
 __all__ = [
@@ -75,14 +72,13 @@ __all__ = [
     "prototypical",
     "query_loss",
     "r2d2",
+    "relation",
+    "relation_error",
     "reptile",
     "reptile_gradient",
     "sampled",
-    "step_weights",
-    "zero_head",
-    "relation",
-    "relation_error",
-    "sampled",
     "setfit",
     "simpleshot",
+    "step_weights",
+    "zero_head",
 ]
