@@ -5,6 +5,7 @@ is checked on a laptop: `--dry_run --config.mesh.axes=data=8,fsdp=8`.
 """
 
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,10 +13,13 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from experiments.abstract_batches import abstract_batch
 from experiments.augmentation import make_augment
 from experiments.backbone import options_of, pictured
 from experiments.devices import make_layout
+from experiments.episode_settings import ways_of
 from experiments.flops import products
+from experiments.frozen import frozen_base
 from experiments.phases import Held, held, idle_rules
 from experiments.programs import training
 from experiments.settings import check, names
@@ -61,23 +65,22 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
     config.steps = config.steps or STEPS
     base = abstract(config.model.spec, **options_of(config, layout))
     task = make_task(config.task, tuple(map(str, range(classes))))
-    width = task.outputs(classes)
-    augment = make_augment(config, width, base.preprocess is not None)
-    batch = abstract_batch(config, base, task, classes)
+    augment = make_augment(config, task.outputs(classes), base.preprocess is not None)
     if base.preprocess is not None:
         base = pictured(base, config.data.size)
-
-    def first() -> Plan:
-        key = jax.random.key(0)
-        both = base.params, base.stats
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), both)
-        return new_head(width, base.model.width)(key, full(*zeros))
-
     found = []
     for name in names(config):
         strategy = make_strategy(name, config)
-        phases = held(config, strategy, task, augment, base.model, first)
+        own_base = frozen_base(base) if strategy.frozen else base
+        width = _width(config, task, strategy.phases[0].recipe.head, classes)
+        first = partial(_first, own_base, width)
+        parts = layout.batch_parts
+        phases = held(
+            config, strategy, task, augment, own_base.model, first, parts=parts
+        )
         for own in phases:
+            recipe = own.phase.recipe
+            batch = abstract_batch(config, own_base, task, classes, recipe)
             needs = _needs(layout, own, batch)
             console.print(report(name, own.phase, layout, needs), markup=False)
             found.append(needs)
@@ -87,31 +90,20 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
     return found
 
 
-def abstract_batch(
-    config: ConfigDict, base: Pretrained, task: Task, classes: int
-) -> dict[str, Any]:
-    """Shapes of one step's batch [1 B ...]: the longest one, of texts or pictures."""
-    length = config.data.length
+def _first(base: Pretrained, width: int | None) -> Plan:
+    """Zeros in the place of weights, and a head of that width."""
+    both = base.params, base.stats
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), both)
+    if width is None:
+        return full(*zeros)
+    return new_head(width, base.model.width)(jax.random.key(0), full(*zeros))
 
-    def shaped(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((1, config.batch_size, *shape), dtype)
 
-    if base.preprocess is not None:
-        side, own = config.data.size, base.preprocess
-        size = (side, side) if side else own.size
-        inputs = {"image": shaped((*size, own.channels), jnp.uint8)}
-    else:
-        kinds = {"tokens": jnp.int32, "mask": jnp.bool_}
-        if task.name == "span":  # a pair: question and context
-            kinds["types"] = jnp.int32
-        inputs = {name: shaped((length,), kind) for name, kind in kinds.items()}
-    labels = task.labels(classes, length)
-    return {
-        "inputs": inputs,
-        "labels": shaped(labels.shape, labels.dtype),
-        "weight": shaped((), jnp.float32),
-        "index": shaped((), jnp.int32),
-    }
+def _width(config: ConfigDict, task: Task, head: str, classes: int) -> int | None:
+    """How wide a recipe's head is, with so many classes of data; None for no head."""
+    if head == "none":
+        return None
+    return task.outputs(ways_of(config) if head == "ways" else classes)
 
 
 def _needs(layout: Layout, own: Held, batch: dict[str, Any]) -> Needs:
@@ -119,13 +111,13 @@ def _needs(layout: Layout, own: Held, batch: dict[str, Any]) -> Needs:
     ruled = layout.ruled(everything)
     placed = layout.abstract(everything)
     rows = layout.rows(1)
-    stream = jax.tree.map(
+    batch = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows), batch
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=layout.everywhere)
     program = training(own.algorithm, layout)
-    args = placed["state"], placed["frozen"], {"train": stream}, key
+    args = placed["state"], placed["frozen"], batch, key
     work = products(program.trace(*args))
     began = time.perf_counter()
     compiled = program.lower(*args)

@@ -137,6 +137,7 @@ def dry_plan(problem: Problem, strategy: Strategy) -> str:
             problem.augment,
             problem.base.model,
             lambda: first_plan(problem, strategy, key),
+            parts=problem.layout.batch_parts,
         )
     except (ValueError, TypeError) as error:
         if str(error).startswith("config."):  # it says where

@@ -50,9 +50,12 @@ def held(
     augment: Augment | None,
     model: Model,
     first: Callable[[], Plan],
+    *,
+    parts: int = 1,
 ) -> list[Held]:
     """What every phase of a strategy holds; `first` makes the plan before them.
 
+    `parts` is the number of devices that share a batch.
     Nothing is allocated. Raises as the strategy's transforms do.
     """
     static: list[tuple[Phase, Any, Algorithm]] = []
@@ -62,7 +65,7 @@ def held(
         for phase in strategy.phases:
             plan = next_plan(config, phase, key, plan)
             players = cast_of(phase, key, model, plan, 0)
-            setting = setting_of(config, task, strategy, phase, augment)
+            setting = setting_of(config, task, strategy, phase, augment, parts=parts)
             made = algorithm_of(phase.recipe.make, setting, players)
             static.append((phase, plan.rates, made))
             found.append((plan.params, plan.stats, *made.init(key, players)))

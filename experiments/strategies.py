@@ -92,7 +92,10 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
     own = FIELDS | own
     parts = dict(own["phases"]) or {"train": {}}
     phases = tuple(
-        _phase(f"{at}.phases.{part}", part, own, dict(parts[part]), config)
+        _phase(
+            f"{at}.phases.{part}" if own["phases"] else at,
+            *(part, own, dict(parts[part]), config),
+        )
         for part in sorted(parts)
     )
     _check_heads(at, phases)

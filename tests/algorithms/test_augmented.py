@@ -12,6 +12,7 @@ from tl_jax.algorithms import (
     augmented,
     augmented_steps,
     descend,
+    per_task,
     supervised,
 )
 from tl_jax.data.augment import colour_jitter, compose, horizontal_flip, mixup
@@ -159,3 +160,14 @@ def test_a_missing_stream_raises_with_the_nearest():
     batch = {"train": stream()}
     with pytest.raises(NoMatch, match="stream 'trian' .* nearest: train"):
         augmented(seen, noisy, "trian")({}, {}, batch, KEY)
+
+
+def test_tasks_are_augmented_one_by_one():
+    """[K B ...] is what each task gives alone, by the key of its place."""
+    tasks = [stream(seed=seed) for seed in (1, 2)]
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tasks)
+    found = per_task(noisy)(KEY, both)
+    for i, key in enumerate(jax.random.split(KEY, 2)):
+        own = noisy(key, tasks[i])["inputs"]["x"]
+        np.testing.assert_allclose(found["inputs"]["x"][i], own, rtol=1e-6)
+    assert set(found) == set(both)

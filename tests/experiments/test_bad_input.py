@@ -213,7 +213,7 @@ def test_plans(case, refused, tmp_path):
     "more, named",
     [
         ({"rtae": 1.0}, ("'rtae'", "rate")),
-        ({"fit": "ridg"}, ("strategies.mine.phases.train.fit", "ridge")),
+        ({"fit": "ridg"}, ("strategies.mine.fit", "ridge")),
         ({"fit": "ridge"}, ("ridge fits regression", "classification")),
         ({"average": 1.5}, ("strategies.mine.average is 1.5",)),
         ({"steps": 2.5}, ("steps is 2.5",)),

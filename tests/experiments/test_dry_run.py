@@ -1,5 +1,6 @@
 """What a dry run says against arithmetic, and against the batches of real studies."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,12 +10,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
+from tiny_episodes import MAML, PROTOTYPICAL, pictures, sines, write_classes
 from tiny_study import small, write
 
-from experiments.dry_run import abstract_batch
-from experiments.held_out import split
+from experiments.abstract_batches import abstract_batch
+from experiments.algorithms import SUPERVISED
+from experiments.dry_run import dry_run
 from experiments.problem import make_problem
-from experiments.tasks import TASKS
+from experiments.strategies import make_strategy
+from experiments.tasks import EPISODIC, TASKS
 
 ROOT = Path(__file__).parents[2]
 SUFFIX = {"regression": ".tsv", "classification": ".csv"}
@@ -85,16 +90,65 @@ def test_nothing_large_is_allocated(found):
     assert found["resident"] < 2e9  # the weights and moments would be 12e9
 
 
-@pytest.mark.parametrize("task", TASKS)
+ROWS_OF = [task for task in TASKS if task not in EPISODIC]
+
+
+@pytest.mark.parametrize("task", ROWS_OF)
 def test_the_batch_is_that_of_a_real_study(task, tiny_model, tmp_path):
     source = write(tmp_path, task, SUFFIX.get(task, ".jsonl"))
     config = small(tiny_model, source, "full", task=task)
     problem = make_problem(config)
-    rows = split(problem.examples, config, 0)["train"]
-    real = problem.training(rows, 0).chunk(0, 1)
+    real = problem.batches(problem.split(0)["train"], 0, SUPERVISED)(0, 1)
     classes = len(problem.classes)
-    shapes = abstract_batch(config, problem.base, problem.task, classes)
+    shapes = abstract_batch(config, problem.base, problem.task, classes, SUPERVISED)
+    same_shapes(shapes, real)
+
+
+def same_shapes(shapes, real):
     assert jax.tree.structure(shapes) == jax.tree.structure(real)
     for one, other in zip(jax.tree.leaves(shapes), jax.tree.leaves(real), strict=True):
         assert one.shape == other.shape
         assert one.dtype == jax.dtypes.canonicalize_dtype(np.asarray(other).dtype)
+
+
+def few_shot_shapes(config, name, classes=10):
+    """(Shapes of a dry run, a batch of the study itself)."""
+    problem, recipe = make_problem(config), make_strategy(name, config).phases[0].recipe
+    own = problem.of(make_strategy(name, config))
+    real = own.batches(own.split(0)["train"], 0, recipe)(0, 1)
+    if own.draw is not None and "task" in real:
+        numbers = jax.tree.map(lambda leaf: leaf[0], real["task"])
+        drawn = own.draw(own.held, numbers)
+        real = jax.tree.map(lambda leaf: leaf[None], drawn)
+    return abstract_batch(config, own.base, own.task, classes, recipe), real
+
+
+@pytest.mark.parametrize("sampler", ["device", "host"])
+def test_episodes_are_those_of_a_real_study(sampler, tmp_path):
+    named = dict(episodes=PROTOTYPICAL, rows=PROTOTYPICAL | {"train": "classes"})
+    config = pictures(write_classes(tmp_path), **named)
+    config.episodes.sampler, config.episodes.train_queries = sampler, 3
+    for name in named:
+        same_shapes(*few_shot_shapes(config, name))
+
+
+def test_generated_episodes_are_those_of_a_real_study():
+    same_shapes(*few_shot_shapes(sines("maml"), "maml"))
+
+
+def test_a_dry_run_of_every_kind_of_few_shot_phase(golden, tmp_path):
+    """Real weights whose features are computed once, episodes, rows; no data."""
+    written = Console(file=io.StringIO())
+    (needs,) = dry_run(sines("meta_sgd"), written)
+    assert needs.total == 8 + 8 + 8 * 8 + 8 + 8 + 1
+    config = pictures(tmp_path, proto=PROTOTYPICAL, maml=MAML)
+    found = dry_run(config, written)
+    assert [needs.total for needs in found] == [588, 588 + 4 * 2 + 2]
+    assert all(needs.products > 0 for needs in found)
+    config = pictures(tmp_path, frozen={"learner": MAML["learner"], "frozen": True})
+    config.strategies.frozen.rate = 1e-3
+    config.model.spec, config.model.filters = str(golden / "vision/resnet_basic"), 0
+    (needs,) = dry_run(config, written)
+    width = needs.total // 2 - 1
+    assert needs.total == 2 * width + 2
+    assert needs.products > 0

@@ -72,7 +72,16 @@ PROTOTYPICAL = learner("prototypical", norm="running")
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Meta-SGD, whose rates are a player of their own; `arg`: more strategies."""
-    config = sines("meta_sgd", *filter(None, arg.split(",")), steps=12)
+    """Meta-SGD, whose rates are a player of their own; `arg`: more strategies.
+
+    "mapped" is ANIL, one task after another.
+    """
+    names = ["meta_sgd", *filter(None, arg.split(","))]
+    config = sines(*("anil" if n == "mapped" else n for n in names), steps=12)
+    if "mapped" in names:
+        anil = config.strategies.anil
+        anil.learner.tasks = "map"
+        config.strategies.mapped = anil
+        config.run = ",".join(names)
     config.every.call, config.every.log, config.every.evaluate = 1, 2, 3
     return config

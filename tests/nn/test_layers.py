@@ -192,12 +192,39 @@ def test_batch_norm_by_the_batch_moves_statistics(bn):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
+def test_a_batch_s_own_statistics_serve_what_follows(bn):
+    """By them it is normalised as by itself, derivatives and all; kept ones are not."""
+    site, mean, var, x = bn
+    x, kept = jnp.asarray(x, jnp.float32), nn.Running(mean, var)
+    got, own = nn.batch_norm(site, kept, x, norm="own")
+    np.testing.assert_array_equal(got, nn.batch_norm(site, kept, x, norm="batch")[0])
+    rows = np.asarray(x).reshape(8, 3)
+    np.testing.assert_allclose(own.mean, rows.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(own.var, rows.var(0), rtol=1e-5)
+    np.testing.assert_allclose(
+        nn.batch_norm(site, own, x)[0], got, rtol=1e-5, atol=1e-5
+    )
+
+    def twice(x, norm):
+        _, stats = nn.batch_norm(site, kept, x, norm=norm)
+        return jnp.sin(nn.batch_norm(site, stats, x)[0]).sum()
+
+    def once(x):
+        return jnp.sin(nn.batch_norm(site, kept, x, norm="batch")[0]).sum()
+
+    want = jax.grad(once)(x)
+    np.testing.assert_allclose(jax.grad(twice)(x, "own"), want, rtol=1e-3, atol=1e-4)
+    apart = np.abs(jax.grad(twice)(x, "batch") - want).max()
+    assert apart > 0.1 * np.abs(want).max()
+
+
 def test_fixed_statistics_stay_whatever_the_batch(bn):
     site, mean, var, x = bn
     x, fixed = jnp.asarray(x, jnp.float32), nn.Fixed(mean, var)
-    got, after = nn.batch_norm(site, fixed, x, norm="batch")
-    np.testing.assert_array_equal(got, nn.batch_norm(site, fixed, x)[0])
-    assert after is fixed
+    for norm in ("batch", "own"):
+        got, after = nn.batch_norm(site, fixed, x, norm=norm)
+        np.testing.assert_array_equal(got, nn.batch_norm(site, fixed, x)[0])
+        assert after is fixed
 
 
 def test_a_batch_of_one_row_leaves_finite_statistics(bn):

@@ -155,3 +155,22 @@ def test_a_file_of_weights_by_its_architecture_alone(tmp_path):
     assert jax.tree.structure(base.params) == jax.tree.structure(fresh.params)
     assert count(base.params) == COUNTS["resnet18"]
     assert base.preprocess == fresh.preprocess
+
+
+def test_an_mlp_of_numbers():
+    options = dict(inputs=2, widths=(3, 4), activation="tanh", std=0.5)
+    base = abstract("shape:mlp", **options)
+    assert (base.preprocess, base.source["positions"], base.model.width) == (
+        None,
+        None,
+        4,
+    )
+    params, stats = base.model.init(jax.random.key(0))
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    want = x
+    for site in params["blocks"].values():
+        want = np.tanh(want @ np.asarray(site["kernel"]) + np.asarray(site["bias"]))
+    found = base.model.apply(params, stats, {"features": x})[0].features
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="inputs=0, expected a whole number >= 1"):
+        abstract("shape:mlp", inputs=0)

@@ -1,0 +1,72 @@
+"""Shapes of a step's batch, where no data are read: what a dry run compiles for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.algorithms import Recipe
+from experiments.episode_settings import rows_of, shape_of
+from experiments.tasks import EPISODIC, Task
+from tl_jax.types import Pretrained
+
+Shape = tuple[int, ...]
+
+
+def abstract_batch(
+    config: ConfigDict, base: Pretrained, task: Task, classes: int, recipe: Recipe
+) -> dict[str, Any]:
+    """Shapes of one step's batch, leaves [1 B ...], or [1 K B ...] of K episodes.
+
+    The longest one, of texts, pictures or numbers. Labels of rows are those of the
+    task with `classes`.
+    """
+    inputs = inputs_of(config, base, task)
+    labels = task.labels(classes, config.data.length)
+    own = labels.shape, labels.dtype
+    if task.name not in EPISODIC:
+        return {"train": _stream((1, config.batch_size), inputs, own)}
+    if recipe.batches == "train":
+        return {"train": _stream((1, rows_of(config)), inputs, own)}
+    shape = shape_of(config, "train_")
+    each = shape["ways"] if task.name == "fewshot" else 1
+    sides = {"support": shape["shots"], "query": shape["queries"]}
+    return {
+        side: _stream((1, config.batch_size, each * count), inputs, own)
+        for side, count in sides.items()
+    }
+
+
+def inputs_of(
+    config: ConfigDict, base: Pretrained, task: Task
+) -> Mapping[str, tuple[Shape, Any]]:
+    """Input -> shape and dtype of one row."""
+    if base.preprocess is not None:
+        side, own = config.data.size, base.preprocess
+        size = (side, side) if side else own.size
+        return {"image": ((*size, own.channels), jnp.uint8)}
+    if not base.params:  # nothing is left to compute
+        return {"features": ((base.model.width,), jnp.float32)}
+    if base.source.get("positions", 0) is None:  # neither pictures nor texts
+        return {"features": ((config.model.inputs or 1,), jnp.float32)}
+    kinds = {"tokens": jnp.int32, "mask": jnp.bool_}
+    if task.name == "span":  # a pair: question and context
+        kinds["types"] = jnp.int32
+    return {name: ((config.data.length,), kind) for name, kind in kinds.items()}
+
+
+def _stream(
+    front: Shape, inputs: Mapping[str, tuple[Shape, Any]], labels: tuple[Shape, Any]
+) -> dict[str, Any]:
+    def shaped(shape: Shape, dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*front, *shape), np.dtype(dtype))
+
+    return {
+        "inputs": {name: shaped(*own) for name, own in inputs.items()},
+        "labels": shaped(*labels),
+        "weight": shaped((), jnp.float32),
+        "index": shaped((), jnp.int32),
+    }
