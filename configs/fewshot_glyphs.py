@@ -54,10 +54,21 @@ def strategies(ways: int) -> dict:
         "matching": strategy(
             "Matching", {"learner": "matching", "temperature": 0.1, **metric}
         ),
-        "r2d2": strategy("R2-D2", {"learner": "r2d2", **metric}),
-        "maml": strategy("MAML", maml, "five exact second-order steps"),
+        "relation": strategy(
+            "Relation network",
+            {"learner": "relation", **metric},
+            "its module reads both features",
+        ),
+        "r2d2": strategy("R2-D2", {"learner": "r2d2", **metric}, "ridge regression"),
+        "metaoptnet": strategy(
+            "MetaOptNet", {"learner": "metaoptnet", **metric}, "support vectors"
+        ),
+        "maml": strategy("MAML", maml, "five exact second-order steps", steps=0.5),
         "anil": strategy(
-            "ANIL", maml | {"inner": inner | {"plan": HEAD}}, "the head alone moves"
+            "ANIL",
+            maml | {"inner": inner | {"plan": HEAD}},
+            "the head alone moves",
+            steps=0.5,
         ),
         "reptile": strategy(
             "Reptile",
@@ -66,6 +77,7 @@ def strategies(ways: int) -> dict:
             rate=1.0,
             optimiser="sgd",
             schedule="linear",
+            steps=0.5,
         ),
     }
 
@@ -84,12 +96,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.episodes.ways, config.episodes.shots = ways, shots
     config.episodes.train_queries = 5
     config.episodes.validation = 100
-    config.steps = 1000
+    config.steps = 600
     config.batch_size = 4
     config.eval_batch_size = 8
     config.every.call = 10
     config.every.log = 50
-    config.every.evaluate = 250
+    config.every.evaluate = 150
     config.optimiser.schedule = "cosine"
     config.optimiser.warmup = 0
     config.optimiser.weight_decay = 0.0

@@ -3,13 +3,16 @@
 python -m experiments.main --config configs/fewshot_text.py:5,5 --workdir runs/topics
 
 The argument is ways and shots. 20 newsgroups: ten topics train, five choose, five are
-tested, 600 episodes of 5 queries a class, texts cut to 32 tokens.
+tested, 600 episodes of 5 queries a class, the same for every method; texts are cut to
+32 tokens. LoRA-MAML, ANIL and Meta-SGD over a prefix are plans, not methods: what is
+grafted, what the outer plan opens and what a task moves are said below in the terms of
+all plans.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
-from configs.strategies import FREEZE
+from configs.strategies import FREEZE, HEAD
 
 LORA = {
     "transform": "lora",
@@ -17,11 +20,75 @@ LORA = {
     "where": r"blocks/\d+/attention/(query|value)",
     "alpha": 8.0,
 }
-ADAPTED = (
-    FREEZE,
-    {"transform": "rate", "where": ".*/patch/lora/(a|b)", "value": 1.0},
-    {"transform": "rate", "where": "head/.*", "value": 1.0},
-)
+PREFIX = {"transform": "prefix", "length": 4}
+OPEN_LORA = {"transform": "rate", "where": ".*/patch/lora/(a|b)", "value": 1.0}
+OPEN_PREFIX = {
+    "transform": "rate",
+    "where": ".*/patch/prefix/(keys|values)",
+    "value": 1.0,
+}
+
+
+def strategies() -> dict:
+    """Every method of the study."""
+    still = {"frozen": True, "steps": 0}
+    first = {"steps": 3, "mode": "first_order", "rate": 0.1}
+    maml = {"learner": "maml", "tasks": "map", "test_steps": 5}
+    return {
+        "centroid": {
+            "title": "Nearest centroid",
+            "note": "frozen MiniLM",
+            "learner": {"learner": "prototypical", "norm": "running"},
+        }
+        | still,
+        "probe": {
+            "title": "Linear probe",
+            "note": "logistic regression on frozen features",
+            "learner": {"learner": "linear_probe", "normalise": True},
+        }
+        | still,
+        "setfit": {
+            "title": "SetFit",
+            "note": "the support set's pairs move LoRA, then logistic regression",
+            "plan": (FREEZE, LORA),
+            "learner": {
+                "learner": "setfit",
+                "tasks": "map",
+                "inner": {
+                    "optimiser": "adam",
+                    "rate": 1e-3,
+                    "steps": 3,
+                    "mode": "first_order",
+                },
+            },
+            "steps": 0,
+        },
+        "anil": {
+            "title": "ANIL",
+            "note": "LoRA is learned for all tasks, a task moves the head",
+            "plan": (FREEZE, LORA, HEAD),
+            "learner": maml | {"inner": first | {"plan": (FREEZE, HEAD)}},
+            "rate": 1e-3,
+        },
+        "lora_maml": {
+            "title": "LoRA-MAML",
+            "note": "tasks move LoRA and the head from a learned start",
+            "plan": (FREEZE, LORA, HEAD),
+            "learner": maml | {"inner": first | {"plan": (FREEZE, OPEN_LORA, HEAD)}},
+            "rate": 1e-3,
+        },
+        "prefix_meta_sgd": {
+            "title": "Meta-SGD over a prefix",
+            "note": "start and rates of prefix and head are learned",
+            "plan": (FREEZE, PREFIX, HEAD),
+            "learner": maml
+            | {
+                "inner": first
+                | {"plan": (FREEZE, OPEN_PREFIX, HEAD), "learned": "elements"}
+            },
+            "rate": 1e-3,
+        },
+    }
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -36,40 +103,17 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.spec = "minilm"
     config.episodes.ways, config.episodes.shots = ways, shots
     config.episodes.queries = 5
-    config.episodes.validation = 100
+    config.episodes.validation = 50
     config.steps = 100
-    config.batch_size = 2
+    config.batch_size = 1
     config.eval_batch_size = 4
+    config.every.log = 10
     config.every.evaluate = 50
     config.optimiser.schedule = "constant"
     config.optimiser.warmup = 0
     config.select = "last"
     config.allocator = "keep"
-    config.reference = "prototypical"
-    metric = {"ways": ways, "norm": "running"}
-    inner = {"rate": 0.1, "steps": 3, "plan": ADAPTED}
-    maml = {"learner": "maml", "inner": inner, "tasks": "map", "test_steps": 5}
-    config.strategies = ConfigDict(
-        {
-            "prototypical": {
-                "title": "Nearest centroid",
-                "note": "frozen MiniLM",
-                "frozen": True,
-                "learner": {"learner": "prototypical", **metric},
-                "steps": 0,
-            },
-            "lora_maml": {
-                "title": "LoRA-MAML",
-                "note": "tasks move LoRA and the head, from a learned start",
-                "plan": (
-                    FREEZE,
-                    LORA,
-                    {"transform": "rate", "where": "head/.*", "value": 1.0},
-                ),
-                "learner": maml,
-                "rate": 1e-3,
-            },
-        }
-    )
-    config.run = ",".join(config.strategies)
+    config.reference = "centroid"
+    config.strategies = ConfigDict(strategies())
+    config.run = ",".join(strategies())
     return config

@@ -1,66 +1,27 @@
 """Learners of a config: `{"learner": name, argument: value, ...}` made ready."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from experiments.algorithms import (
     PLAYER,
-    Cast,
     Recipe,
     Setting,
-    alone,
     make_supervised,
 )
 from experiments.inner_loops import Rates, make_inner
-from experiments.players import adjusted, context
+from experiments.learner_table import CLASSES, LEARNERS, Entry
 from tl_jax.algorithms import augmented_steps, meta, per_task
 from tl_jax.tree import no_match, one_of
 from tl_jax.types import Algorithm, Player
 
 TRAIN = ("episodes", "classes")
-CLASSES = ("fewshot",)
-ANY = ("fewshot", "fewshot_regression")
 GIVEN = ("model", "loss", "inner", "name", "players", "parts", "clip", "tasks")
 """Arguments of learners that a run fills in, or that say how it is computed."""
-
-
-class Entry(NamedTuple):
-    """A learner by name."""
-
-    make: Callable[..., Any]
-    """Gives a `Learner`, or, if it takes `players`, an `Algorithm` of its own."""
-    head: str
-    """`ways` where it reads the model's head, else `none`."""
-    cast: Callable[[Mapping[str, Any]], Cast] = lambda table: alone
-    """(the learner's table) -> who plays beside the model; may take fields of it."""
-    models: Callable[[Mapping[str, Player]], dict[str, Any]] = lambda players: {}
-    """Arguments that are other players' models."""
-    of: tuple[str, ...] = ANY
-    """The tasks that it can learn."""
-
-
-LEARNERS: Mapping[str, Entry] = {
-    "maml": Entry(meta.maml, "ways"),
-    "maml_plus_plus": Entry(meta.maml_plus_plus, "ways"),
-    "proto_maml": Entry(meta.proto_maml, "ways", of=CLASSES),
-    "fine_tune": Entry(meta.fine_tune, "ways", of=CLASSES),
-    "reptile": Entry(meta.reptile, "ways"),
-    "prototypical": Entry(meta.prototypical, "none", of=CLASSES),
-    "matching": Entry(meta.matching, "none", of=CLASSES),
-    "matching_context": Entry(
-        meta.matching, "none", context, lambda players: _context_of(players), CLASSES
-    ),
-    "r2d2": Entry(
-        meta.r2d2,
-        "none",
-        partial(adjusted, strength=0.0, scale=0.0, bias=0.0),
-        of=CLASSES,
-    ),
-}
 
 
 def few_shot(table: Mapping[str, Any], train: str, at: str, task: str) -> Recipe:
@@ -78,7 +39,7 @@ def few_shot(table: Mapping[str, Any], train: str, at: str, task: str) -> Recipe
     tasks = table.pop("tasks", "vmap")
     one_of(f"{where}.tasks", tasks, ("vmap", "map"))
     inner, cast = None, entry.cast(table)
-    if "inner" in arguments(entry.make):
+    if "inner" in arguments(entry):
         inner, cast = make_inner(table.pop("inner", {}), f"{where}.inner", cast)
     _check(entry, table, where)
     make = partial(_made, entry, table, train, tasks, inner, where)
@@ -125,7 +86,7 @@ def _check_training(entry: Entry, train: str, at: str, task: str) -> None:
 
 def _whole(entry: Entry) -> bool:
     """Whether a learner is an algorithm of its own."""
-    return "players" in arguments(entry.make)
+    return "players" in arguments(entry)
 
 
 def _made(
@@ -146,8 +107,8 @@ def _made(
     given = {"model": players[PLAYER].model, "loss": setting.task.loss, "name": PLAYER}
     given |= {"players": players, **shared, **entry.models(players)}
     if inner is not None:
-        given["inner"] = inner(players[PLAYER])
-    known = arguments(entry.make)
+        given["inner"] = inner(players[entry.moves])
+    known = arguments(entry)
     if "ways" in known:
         own["ways"] = _ways(own, setting.ways, where)
     if _whole(entry) and setting.accumulate > 1:
@@ -156,7 +117,8 @@ def _made(
             f"has not: {where}.tasks 'map' computes one task after another"
         )
     try:
-        made = entry.make(**own | {n: v for n, v in given.items() if n in known})
+        filled = {n: given[n] for n in known if n in given and n not in entry.own}
+        made = entry.make(**own | filled)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
     if train == "classes":
@@ -166,7 +128,8 @@ def _made(
         algorithm = _augmented(made, setting)
     else:
         shared["accumulate"] = setting.accumulate
-        algorithm = meta.episodic(players, made, setting.task.loss, **shared)
+        loss = entry.loss or setting.task.loss
+        algorithm = meta.episodic(players, made, loss, **shared)
         algorithm = _augmented(algorithm, setting)
     return algorithm if setting.draw is None else meta.sampled(algorithm, setting.draw)
 
@@ -190,22 +153,19 @@ def _ways(own: Mapping[str, Any], most: int, where: str) -> int:
     return ways
 
 
-def arguments(make: Callable[..., Any]) -> list[str]:
-    """Names of a learner's arguments; those that it hands on are MAML's."""
-    known = inspect.signature(make).parameters.values()
+def arguments(entry: Entry) -> list[str]:
+    """Names of a learner's arguments, with those that it hands on."""
+    known = inspect.signature(entry.make).parameters.values()
     own = [p.name for p in known if p.kind is not p.VAR_KEYWORD]
     if len(own) == len(known):
         return own
-    return own + [name for name in arguments(meta.maml) if name not in own]
-
-
-def _context_of(players: Mapping[str, Player]) -> dict[str, Any]:
-    return {"context": players["context"].model}
+    more = inspect.signature(entry.hands_on).parameters
+    return own + [name for name in more if name not in own]
 
 
 def _check(entry: Entry, table: Mapping[str, Any], at: str) -> None:
     """Raise for arguments that the learner has not."""
-    free = [name for name in arguments(entry.make) if name not in GIVEN]
+    free = [name for name in arguments(entry) if name not in GIVEN]
     for name in table:
         if name not in free:
             raise no_match(f"{at}: {entry.make.__name__}'s argument", name, free)

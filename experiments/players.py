@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.algorithms import PLAYER, Cast
 from tl_jax.algorithms.meta import bare
-from tl_jax.models import full_context
+from tl_jax.models import full_context, mlp, readout
 from tl_jax.transfer import full
 from tl_jax.tree import stable_key
 from tl_jax.types import Key, Model, Player
@@ -36,6 +36,34 @@ def context(table: dict[str, Any]) -> Cast:
     def cast(key: Key, player: Player) -> dict[str, Player]:
         made = full_context(player.model.width, processing_steps=steps)
         return {PLAYER: player, "context": fresh(key, "context", made, player.tx)}
+
+    return cast
+
+
+def related(table: dict[str, Any]) -> Cast:
+    """A relation module over two vectors of features, the player `relation`."""
+    hidden = table.pop("hidden", 64)
+
+    def cast(key: Key, player: Player) -> dict[str, Player]:
+        made = mlp(2 * player.model.width, (hidden,), classes=1)
+        return {PLAYER: player, "relation": fresh(key, "relation", made, player.tx)}
+
+    return cast
+
+
+def read_out(table: dict[str, Any]) -> Cast:
+    """A last layer that tasks train, `linear` or `cosine`, the player `readout`.
+
+    The table says how many `ways` it has; raises ValueError where it does not.
+    """
+    if "ways" not in table:
+        raise ValueError("the learner's table needs `ways`, its last layer's width")
+    ways = table["ways"]
+    how = {name: table.pop(name) for name in ("kind", "scale") if name in table}
+
+    def cast(key: Key, player: Player) -> dict[str, Player]:
+        made = readout(player.model.width, ways, **how)
+        return {PLAYER: player, "readout": fresh(key, "readout", made, player.tx)}
 
     return cast
 
