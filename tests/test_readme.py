@@ -37,10 +37,14 @@ METHOD, CONFIG = PYTHON
 
 
 def test_the_algebra_runs():
-    (shown,) = [block for block in blocks("python") if ">>>" in block]
-    test = doctest.DocTestParser().get_doctest(shown, {}, "README", "README.md", 0)
-    assert doctest.DocTestRunner().run(test).failed == 0
-    assert 10 < len(test.examples) <= 15
+    """The shown lines, block after block: later ones use the names of the first."""
+    shown, names = [block for block in blocks("python") if ">>>" in block], {}
+    assert len(shown) == 2
+    for block in shown:
+        test = doctest.DocTestParser().get_doctest(block, names, "README", None, 0)
+        assert doctest.DocTestRunner().run(test, clear_globs=False).failed == 0
+        assert 4 < len(test.examples) <= 15
+        names = test.globs
 
 
 def test_the_method_is_short():
