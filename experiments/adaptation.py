@@ -20,8 +20,6 @@ from tl_jax.types import Frozen, State
 FILE = "adaptation.npz"
 FITS = (0, 1, 10)
 """Steps after which a fit is drawn, those of them that were tested."""
-HIGHEST = 20.0
-"""Errors above so many times the best are cut off: a divergence hides all else."""
 
 
 def table(
@@ -105,7 +103,6 @@ def _curve(summary: Summary, found: dict[str, list[dict]]) -> Figure:
     metric, told = summary.metric, []
     with canvas(7.2, 4.0) as (figure, png):
         axes = figure.add_subplot()
-        lowest = np.inf
         for name, runs in found.items():
             steps = runs[0]["steps"]
             each = np.stack([run[f"scores/{metric}"] for run in runs])
@@ -120,13 +117,9 @@ def _curve(summary: Summary, found: dict[str, list[dict]]) -> Figure:
                 label=_title(summary, name),
                 **style,
             )
-            lowest = min(lowest, np.nanmin(mean))
             told.append(f"{_title(summary, name)} {decimal(float(mean[-1]))}")
         if not summary.higher_is_better:
-            top = np.nanmax(
-                [r[f"scores/{metric}"][0] for rs in found.values() for r in rs]
-            )
-            axes.set_ylim(0, 1.1 * min(top, HIGHEST * max(lowest, 1e-3)))
+            axes.set_yscale("log")
         axes.set_xlabel("adaptation steps on the support set")
         axes.set_ylabel(f"test {words(metric)}{better(summary)}")
         axes.grid()

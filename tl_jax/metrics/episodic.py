@@ -18,10 +18,15 @@ def accuracies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def errors(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean squared error of each episode, in float64. [N Q D], [N Q D] -> [N]."""
+    """Mean squared error of each episode, in float64. [N Q D], [N Q D] -> [N].
+
+    Infinite where a value is no number: steps that overshoot end there, and a median
+    over episodes still is one.
+    """
     wide = np.asarray(values, np.float64) - np.asarray(labels, np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.square(wide).reshape(len(wide), -1).mean(1)
+        found = np.square(wide).reshape(len(wide), -1).mean(1)
+    return np.where(np.isnan(found), np.inf, found)
 
 
 def diverged(values: np.ndarray, labels: np.ndarray, factor: float = 10.0):
