@@ -119,7 +119,7 @@ def _curve(summary: Summary, found: dict[str, list[dict]]) -> Figure:
             )
             told.append(f"{_title(summary, name)} {decimal(float(mean[-1]))}")
         if not summary.higher_is_better:
-            axes.set_yscale("log")
+            _log_scale(axes)
         axes.set_xlabel("adaptation steps on the support set")
         axes.set_ylabel(f"test {words(metric)}{better(summary)}")
         axes.grid()
@@ -135,6 +135,16 @@ def _curve(summary: Summary, found: dict[str, list[dict]]) -> Figure:
         f"Test {words(metric)} after the last step: {'; '.join(told)}",
         image,
     )
+
+
+def _log_scale(axes: Any) -> None:
+    """A logarithmic y axis with numbers as people write them."""
+    from matplotlib import ticker
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _tasks(summary: Summary, fits: dict[str, dict]) -> Figure:
