@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from tl_jax.nn import avg_pool, conv, global_pool, init_conv, max_pool
 from tl_jax.nn.conv import pads_of
@@ -131,6 +132,28 @@ def test_pools_are_loops():
                 want = reduce(window, axis=(1, 2))
                 np.testing.assert_allclose(got[:, i, j], want, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(global_pool(x), x.mean((1, 2)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("image", [(6, 4), (7, 5)])
+def test_tiles_are_windows_in_both_orders(image):
+    x = jax.random.normal(jax.random.key(0), (3, *image, 2))
+    way = jnp.cos(jnp.arange(x.size).reshape(x.shape))
+    start = dict(init_value=-jnp.inf, computation=lax.max, padding="VALID")
+    shape = dict(window_dimensions=(1, 2, 2, 1), window_strides=(1, 2, 2, 1))
+    windows = partial(lax.reduce_window, **start, **shape)
+
+    def slope(pool, x):
+        return jax.grad(lambda x: jnp.sin(pool(x)).sum())(x)
+
+    def every(pool):
+        once = partial(slope, pool)
+        back = jax.grad(lambda x: (once(x) * way).sum())(x)
+        return pool(x), once(x), jax.jvp(once, (x,), (way,))[1], back
+
+    tiles = partial(max_pool, size=2, stride=2)
+    chex.assert_trees_all_close(every(tiles), every(windows), atol=1e-6)
+    even = jnp.round(x)  # of equal values the first has the gradient
+    chex.assert_trees_all_close(slope(tiles, even), slope(windows, even), atol=1e-6)
 
 
 def test_what_cannot_be_says_so():

@@ -63,7 +63,7 @@ def _result(x: Array, kernel: Array, window: Window) -> Array:
 
 
 def _kernel(x: Array, dy: Array, window: Window) -> Array:
-    """The same rows times the cotangent, 1.5 to 4 times faster with the wider last."""
+    """The same rows times the cotangent; with the wider last 1.5 to 4 times as fast."""
     dy, columns = (a.reshape(-1, a.shape[3]) for a in (dy, _columns(x, window)))
     axes = (((0,), (0,)), ((), ()))
     if columns.shape[1] < dy.shape[1]:
