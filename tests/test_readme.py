@@ -9,8 +9,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from tl_jax.algorithms import meta
+from tl_jax.losses import cross_entropy
+from tl_jax.models import mlp
 from tl_jax.transfer import (
     chain,
     fold,
@@ -23,6 +27,7 @@ from tl_jax.transfer import (
     trainable,
 )
 from tl_jax.tree import flatten
+from tl_jax.types import Player
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,17 +39,54 @@ def blocks(language):
 
 PYTHON = [block for block in blocks("python") if ">>>" not in block]
 METHOD, CONFIG = PYTHON
+SHELLS = [block for block in blocks("python") if ">>>" in block]
 
 
 def test_the_algebra_runs():
-    """The shown lines, block after block: later ones use the names of the first."""
-    shown, names = [block for block in blocks("python") if ">>>" in block], {}
-    assert len(shown) == 2
-    for block in shown:
-        test = doctest.DocTestParser().get_doctest(block, names, "README", None, 0)
-        assert doctest.DocTestRunner().run(test, clear_globs=False).failed == 0
-        assert 4 < len(test.examples) <= 15
-        names = test.globs
+    shown, _ = SHELLS
+    test = doctest.DocTestParser().get_doctest(shown, {}, "README", "README.md", 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+    assert 10 < len(test.examples) <= 15
+
+
+def test_the_learner_learns():
+    """It is what its words say, and `episodic` descends on it."""
+    found = {"jax": jax}
+    test = doctest.DocTestParser().get_doctest(SHELLS[1], found, "README", None, 0)
+    assert doctest.DocTestRunner().run(test, clear_globs=False).failed == 0
+    model = mlp(2, (3,))
+    player = Player(model, full(*model.init(jax.random.key(0))), optax.sgd(0.5))
+    learner = test.globs["neighbours"](model, 3)
+    rng = np.random.default_rng(0)
+
+    def side(count):
+        x = rng.normal(size=(1, count, 2)).astype(np.float32)
+        labels = np.arange(count, dtype=np.int32)[None] % 3
+        weight = np.ones((1, count), np.float32)
+        weight[0, -1] = 0
+        return {"inputs": {"features": x}, "labels": labels, "weight": weight}
+
+    def loss(out, stream):
+        return cross_entropy(out.logits, stream["labels"])
+
+    batch = {"support": side(4), "query": side(5)}
+    made = meta.episodic({"model": player}, learner, loss)
+    state, frozen = made.init(jax.random.key(0), {"model": player})
+    got = np.exp(made.predict(state, frozen, batch).logits[0])
+    z = [
+        model.apply(player.plan.params, {}, {"features": s["inputs"]["features"][0]})[0]
+        for s in (batch["support"], batch["query"])
+    ]
+    for query, odds in zip(np.asarray(z[1].features), got, strict=True):
+        near = np.exp(-((query - np.asarray(z[0].features)) ** 2).sum(-1))
+        want = near[:3] / near.sum()  # the fourth is padding
+        np.testing.assert_allclose(odds, want, rtol=1e-4)
+    step, losses = jax.jit(made.step), []
+    for _ in range(5):
+        state, metrics = step(state, frozen, batch, jax.random.key(1))
+        losses.append(float(metrics["loss"]))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
 
 
 def test_the_method_is_short():

@@ -195,7 +195,7 @@ def test_augmented_episodes_train_differently(source, tmp_path):
         config = pictures(source, one=PROTOTYPICAL)
         config.augment, config.steps = augment, 2
         run(config, tmp_path / str(i))
-        found.append(next(r["loss"] for r in records(tmp_path / str(i), "one")))
+        found.append(records(tmp_path / str(i), "one")[0]["loss"])
     assert found[0] == found[2] != found[1] == found[3]
 
 
