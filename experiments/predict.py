@@ -7,7 +7,8 @@
 
 Of pictures it takes a file or a folder with all in it, and gives each one's name. Of
 texts it reads .txt (a text a line), .csv, .tsv or .jsonl, with the study's text column
-(`question` and `context` for spans, `tokens` for tags). Writes .jsonl or .csv, or a
+(`question` and `context` for spans, `tokens` for tags). Few-shot studies have no labels
+of their own, so it refuses them. Writes .jsonl or .csv, or a
 table to the terminal. Without --strategy it takes the one that was best on validation.
 Exit codes: 0 done, 2 a bad argument, file or folder.
 """
@@ -73,6 +74,7 @@ def predict(given: argparse.Namespace) -> tuple[list[dict[str, Any]], Chosen]:
     if given.output is not None:
         answers.check_output(given.output)
     study = load(given.workdir)
+    _check_task(study.info, given.workdir)
     chosen = choose(study, given.strategy, given.seed)
     from experiments.compiled import use_cache
 
@@ -82,6 +84,18 @@ def predict(given: argparse.Namespace) -> tuple[list[dict[str, Any]], Chosen]:
         print(f"note: {note}", file=sys.stderr)
     logits = _logits(problem, config, chosen)
     return answers.rows(problem, logits), chosen
+
+
+def _check_task(info: dict[str, Any], workdir: Path) -> None:
+    """Raise for studies whose models label nothing before they learn a task."""
+    from experiments.tasks import EPISODIC
+
+    if info.get("task") in EPISODIC:
+        raise ValueError(
+            f"--workdir {workdir}: a study of task {info['task']!r} answers queries "
+            "only after a support set, which this command can't read; its test "
+            "episodes are in each run's predictions.npz"
+        )
 
 
 def choose(study: Any, strategy: str | None, seed: int | None) -> Chosen:

@@ -21,6 +21,7 @@ from tiny_study import result, run
 
 from experiments import launch
 from experiments.loop import Stopped
+from experiments.predict import main as predict
 from experiments.problem import make_problem
 from experiments.strategies import make_strategy
 from tl_jax.tree import flatten
@@ -93,6 +94,14 @@ def test_the_report_draws_adaptation_and_fits(waves):
         assert (waves / name).read_bytes().startswith(b"\x89PNG")
     assert "Adaptation" in page
     assert "Fits of some test tasks" in page
+
+
+def test_predict_refuses_what_has_no_labels_of_its_own(classes, waves, capsys):
+    for workdir in (classes, waves):
+        assert predict([f"--workdir={workdir}", f"--input={workdir}"]) == 2
+        said = capsys.readouterr().err
+        assert "answers queries only after a support set" in said
+        assert str(workdir) in said
 
 
 def test_a_study_of_pictures(classes):

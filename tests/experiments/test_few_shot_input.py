@@ -66,7 +66,10 @@ FIELDS = {
     "smoothing": (dict(smoothing=0.1), "takes no smoothing (0.1)"),
     "class weights": (dict(class_weights="balanced"), "class_weights"),
     "tasks": (dict(batch_size=3, accumulate=2), "config.accumulate is 2", "divide"),
-    "mixing": (dict(augment=({"augment": "mixup"},)), "config.augment mixes classes"),
+    "mixing": (
+        dict(augment=({"augment": "mixup", "alpha": 1.0},)),
+        "config.augment mixes classes",
+    ),
     "ways of a split": (
         dict(episodes__ways=3),
         *("config.episodes", "3 ways", "split 'validation'", "2 classes"),
