@@ -8,7 +8,23 @@ is left out. Setting of Finn et al. (2017): y = a sin(x - b), amplitude .1 to 5,
 1e-3, 70,000 meta-steps. Scores are of 600 test tasks after one step, and after each
 number of steps in `adaptation.png`; they are medians over tasks, since some diverge,
 with mean and count of those beside. "reptile" runs that paper's own setting (Nichol et
-al., 2018): tanh, two layers of 64, 30,000 iterations.
+al., 2018): tanh, two layers of 64, 30,000 iterations of one task.
+
+Expected, seed 0, median (mean) squared error after 1, 5 and 10 steps; the random start
+is above 3:
+
+K = 10      1            5            10
+MAML        .20 (.35)    .06 (.17)    .05 (.12)
+FOMAML      .28 (.49)    .07 (.16)    .06 (.14)
+ANIL        .39 (.71)    .07 (.25)    .05 (1.05)
+Meta-SGD    .10 (.21)    diverges beyond the one step it learned
+Reptile     .50 (.87)    .16 (.35)    .11 (.29)
+pretrained  1.39 (2.30)  1.03 (1.88)  .85 (1.71)
+
+K = 5: MAML .37 (.67), .21 (.49), .18 (.41); pretrained 1.43, 1.21, 1.13. Reptile's own
+setting: .55 after 1 step, .17 after 32, from 3.3 without training. MAML's 70,000
+meta-steps took 44 s on two shared cores of an AMD EPYC. iMAML's setting was not tuned:
+after 3,000 meta-steps 2.0 from 4.5.
 """
 
 from ml_collections import ConfigDict
