@@ -50,7 +50,7 @@ META = (
     "Kept: Conv4's convolutions, and both of their gradients, as one primitive of "
     "gathered rows and one product each, closed under differentiation (`nn.taps`). A "
     "second-order step of 16 tasks, 64 filters, stride, on two host devices: 625 to "
-    "470 ms against rows whose gathering JAX transposes; nine separate products: 1,500.",
+    "470 ms against rows whose gathering JAX transposes; nine products 1,500.",
     "Kept: the image's gradient at a stride of 2 as four products, one a remainder of "
     "row and column: 3.4 ms against 11.1 for the transposed gathering and 4.5 for "
     "XLA's convolutions at 75x14x14x64. Kernel gradients with the wider matrix last: "

@@ -41,7 +41,7 @@ def meta_gradient(model, stats, weights, batch, loss, tx, steps, plan=None, **ho
     """(loss, path -> gradient) of the mean over tasks."""
     rates = jax.tree.map(lambda _: 1.0, weights)
     inner = Inner(inner_rates(Plan(weights, rates, stats), plan), tx, steps, **how)
-    objective = query_loss(maml(model, loss, inner), loss, "vmap", 1)
+    objective = query_loss(maml(model, loss, inner), loss)
     memory = {"stats": {"model": stats}, STEPS: 0}
 
     def value(weights, batch):
