@@ -75,7 +75,7 @@ def _kernel(x: Array, dy: Array, window: Window) -> Array:
 
 def _columns(x: Array, window: Window) -> Array:
     """x as every place of the result sees it: [B H' W' h w I], the last three flat."""
-    x = padded(x, window.pads)
+    x = _framed(x, window.pads)
     steps = product(*map(range, window.size))
     every = [shifted(x, by, window.stride, window.places) for by in steps]
     return jnp.concatenate(every, -1)
@@ -91,7 +91,7 @@ def _image(dy: Array, kernel: Array, window: Window) -> Array:
     rows, columns = (_met(window, axis) for axis in (0, 1))
     tall, broad = (-(-n // s) for n, s in zip(window.image, window.stride, strict=True))
     pads = (_pads(rows, dy.shape[1], tall), _pads(columns, dy.shape[2], broad))
-    dy, width = padded(dy, pads), kernel.shape[2]
+    dy, width = _framed(dy, pads), kernel.shape[2]
 
     def one(row: list[Size], column: list[Size]) -> Array:
         met = list(product(row, column))
@@ -130,6 +130,22 @@ def _pads(met: list[list[Size]], have: int, want: int) -> Size:
     """What must surround dy so that every read of it is inside."""
     shifts = [by for rest in met for _, by in rest] + [0]
     return max(0, -min(shifts)), max(0, want + max(shifts) - have)
+
+
+def _framed(x: Array, pads: Pads) -> Array:
+    """`padded`, written down once: XLA's CPU compiler computes what it pads, and all
+    that led to it, for each reader anew, but never what it concatenates.
+    """
+    x = padded(x, tuple((min(low, 0), min(high, 0)) for low, high in pads))
+    for axis, pair in ((2, pads[1]), (1, pads[0])):
+        shape = list(x.shape)
+        edges = []
+        for count in pair:
+            shape[axis] = max(count, 0)
+            edges.append(jnp.zeros(shape, x.dtype))
+        if any(edge.size for edge in edges):
+            x = jnp.concatenate([edges[0], x, edges[1]], axis)
+    return x
 
 
 def _dot(x: Array, kernel: Array) -> Array:

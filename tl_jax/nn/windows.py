@@ -6,6 +6,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from tl_jax.types import Array
 
@@ -61,22 +64,76 @@ def tile_max(x: Array, size: int) -> Array:
 @tile_max.defjvp
 def _tile_max_rule(size, primals, tangents) -> tuple[Array, Array]:
     y, where = _largest(*primals, size)
-    ways = jnp.arange(size * size, dtype=where.dtype).reshape(size, 1, size, 1)
-    picked = where[:, :, None, :, None] == ways
-    return y, jnp.where(picked, _tiled(tangents[0], size), 0).sum((2, 4))
+    return y, tiles_p.bind(tangents[0], where, size=size, pick=True)
 
 
 def _largest(x: Array, size: int) -> tuple[Array, Array]:
     """Of each tile: the largest value, and which of its places holds it first."""
-    tiles = _tiled(x, size)
-    places = [tiles[:, :, a, :, b] for a in range(size) for b in range(size)]
-    y, where = places[0], jnp.zeros(places[0].shape, jnp.int32)
-    for n, own in enumerate(places[1:], 1):
+    y, *rest = _places(x, size)
+    where = jnp.zeros(y.shape, jnp.int32)
+    for n, own in enumerate(rest, 1):
         where = jnp.where(own > y, n, where)
         y = jnp.maximum(y, own)
     return y, where
 
 
-def _tiled(x: Array, size: int) -> Array:
-    batch, high, wide, width = x.shape
-    return x.reshape(batch, high // size, size, wide // size, size, width)
+def _places(x: Array, size: int) -> list[Array]:
+    """The first place of each tile, the second, ...: size^2 times [B H' W' C]."""
+    return [x[:, a::size, b::size] for a in range(size) for b in range(size)]
+
+
+def _picked(x: Array, where: Array, *, size: int, pick: bool) -> Array:
+    """`pick`: x [B H W C] -> [B H' W' C], a value of each tile; else its transpose."""
+    if pick:
+        y, *rest = _places(x, size)
+        y = jnp.where(where == 0, y, 0)
+        for n, own in enumerate(rest, 1):
+            y = jnp.where(where == n, own, y)
+        return y
+    every = [jnp.where(where == n, x, 0) for n in range(size * size)]
+    rows = [
+        jnp.concatenate(every[n : n + size], -1).reshape(*x.shape[:2], 1, -1)
+        for n in range(0, size * size, size)
+    ]
+    whole = jnp.concatenate(rows, 2)
+    return whole.reshape(len(x), x.shape[1] * size, x.shape[2] * size, x.shape[3])
+
+
+def _picked_shape(x: Array, where: Array, *, size: int, pick: bool) -> ShapedArray:
+    batch, high, wide, width = where.shape
+    shape = where.shape if pick else (batch, high * size, wide * size, width)
+    return ShapedArray(shape, x.dtype)
+
+
+def _picked_map(args: tuple, axes: tuple, **how) -> tuple[Array, int]:
+    """A mapped axis is more images."""
+    count = next(a.shape[i] for a, i in zip(args, axes, strict=True) if i is not None)
+    args = [
+        jnp.broadcast_to(a, (count, *a.shape)) if i is None else jnp.moveaxis(a, i, 0)
+        for a, i in zip(args, axes, strict=True)
+    ]
+    y = tiles_p.bind(*(a.reshape(-1, *a.shape[2:]) for a in args), **how)
+    return y.reshape(count, -1, *y.shape[1:]), 0
+
+
+def _picked_back(ct: Array, x: Array, where: Array, *, size: int, pick: bool) -> list:
+    if type(ct) is ad.Zero:
+        return [ad.Zero(x.aval), None]
+    return [tiles_p.bind(ct, where, size=size, pick=not pick), None]
+
+
+def _picked_jvp(primals: tuple, tangents: tuple, **how) -> tuple:
+    """Linear in its first operand; the second is of whole numbers."""
+    y = tiles_p.bind(*primals, **how)
+    if type(tangents[0]) is ad.Zero:
+        return y, jnp.zeros_like(y)
+    return y, tiles_p.bind(tangents[0], primals[1], **how)
+
+
+tiles_p = Primitive("tiles")
+tiles_p.def_impl(_picked)
+tiles_p.def_abstract_eval(_picked_shape)
+ad.primitive_jvps[tiles_p] = _picked_jvp
+ad.primitive_transposes[tiles_p] = _picked_back
+batching.primitive_batchers[tiles_p] = _picked_map
+mlir.register_lowering(tiles_p, mlir.lower_fun(_picked, False))
