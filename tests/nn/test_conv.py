@@ -154,6 +154,10 @@ def test_tiles_are_windows_in_both_orders(image):
     chex.assert_trees_all_close(every(tiles), every(windows), atol=1e-6)
     even = jnp.round(x)  # of equal values the first has the gradient
     chex.assert_trees_all_close(slope(tiles, even), slope(windows, even), atol=1e-6)
+    _, forward = jax.jvp(partial(slope, tiles), (even,), (way,))
+    first = slope(lambda x: tiles(x).sum(), even) != 0  # the curve there is -sin(max)
+    bend = jnp.where(first, -jnp.sin(even) * way, 0)
+    chex.assert_trees_all_close(forward, bend, atol=1e-6)
     many = jnp.stack([x, -x], 2)
     got = jax.vmap(partial(slope, tiles), 2)(many)
     chex.assert_trees_all_close(got[1], slope(windows, -x), atol=1e-6)

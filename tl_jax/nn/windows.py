@@ -63,8 +63,10 @@ def tile_max(x: Array, size: int) -> Array:
 
 @tile_max.defjvp
 def _tile_max_rule(size, primals, tangents) -> tuple[Array, Array]:
-    y, where = _largest(*primals, size)
-    return y, tiles_p.bind(tangents[0], where, size=size, pick=True)
+    """The value by the rule itself: of equal ones `jnp.maximum` halves the gradient."""
+    _, where = _largest(*primals, size)
+    dy = tiles_p.bind(tangents[0], where, size=size, pick=True)
+    return tile_max(*primals, size), dy
 
 
 def _largest(x: Array, size: int) -> tuple[Array, Array]:
