@@ -4,8 +4,12 @@ python -m experiments.main --config configs/fewshot_image.py:3,5 --workdir runs/
 
 The argument is ways and shots. Google's emoji in nine categories, three of which are
 tested, with EfficientNet-lite0 of ImageNet: 600 episodes of 10 queries a class, the
-same for every method. All but the last two only read frozen features, which are
-computed once; any folder of pictures does by `--config.data.source`.
+same for every method. All but the first only read frozen features, which are
+computed once. Any folder of pictures does by `--config.data.source`.
+
+Expected at 3 ways and 5 shots, seed 0, ± .007: random weights .341, nearest centroid
+.653, SimpleShot .664, nearest neighbour .564, linear probe .667, Baseline++ .662, R2-D2
+.654.
 """
 
 from ml_collections import ConfigDict

@@ -3,10 +3,14 @@
 python -m experiments.main --config configs/fewshot_text.py:5,5 --workdir runs/topics
 
 The argument is ways and shots. 20 newsgroups: ten topics train, five choose, five are
-tested, 600 episodes of 5 queries a class, the same for every method; texts are cut to
+tested; 600 episodes of 5 queries a class, the same for every method; texts are cut to
 32 tokens. LoRA-MAML, ANIL and Meta-SGD over a prefix are plans, not methods: what is
 grafted, what the outer plan opens and what a task moves are said below in the terms of
 all plans.
+
+Expected at 5 ways and 5 shots, seed 0, ± .007: nearest centroid .780, linear probe .811,
+both on frozen features. The four methods that tune MiniLM within tasks were tried on a
+few episodes alone.
 """
 
 from ml_collections import ConfigDict
