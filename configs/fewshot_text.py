@@ -8,9 +8,9 @@ tested; 600 episodes of 5 queries a class, the same for every method; texts are 
 grafted, what the outer plan opens and what a task moves are said below in the terms of
 all plans.
 
-Expected at 5 ways and 5 shots, seed 0, ± .007: nearest centroid .780, linear probe .811,
-both on frozen features. The four methods that tune MiniLM within tasks were tried on a
-few episodes alone.
+Expected at 5 ways and 5 shots, seed 0, ± .007: nearest centroid .780, linear probe
+.811, both on frozen features. The four methods that tune MiniLM within tasks were tried
+on a few episodes alone.
 """
 
 from ml_collections import ConfigDict
