@@ -17,7 +17,7 @@ K = 10      1            5            10
 MAML        .20 (.35)    .06 (.17)    .05 (.12)
 FOMAML      .28 (.49)    .07 (.16)    .06 (.14)
 ANIL        .39 (.71)    .07 (.25)    .05 (1.05)
-Meta-SGD    .10 (.21)    diverges beyond the one step it learned
+Meta-SGD    .10 (.21)    tasks overflow from the fifth step on: it learned one
 Reptile     .50 (.87)    .16 (.35)    .11 (.29)
 pretrained  1.39 (2.30)  1.03 (1.88)  .85 (1.71)
 

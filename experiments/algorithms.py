@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from experiments.tasks import Task
+from experiments.tasks import EPISODIC, Task
 from tl_jax.algorithms import augmented_steps, averaged, supervised
 from tl_jax.types import Algorithm, Augment, Key, Player
 
@@ -81,12 +81,12 @@ def recipe_of(table: Mapping[str, Any], train: str, at: str, task: str) -> Recip
     """
     from experiments.learners import few_shot
 
-    if task in ("fewshot", "fewshot_regression"):
+    if task in EPISODIC:
         return few_shot(table, train, at, task)
     if table or train:
         field = "learner" if table else "train"
         raise ValueError(
             f"config.{at}.{field} is given, but config.task is {task!r}: learners of "
-            "episodes belong to fewshot and fewshot_regression"
+            f"episodes belong to {' and '.join(EPISODIC)}"
         )
     return SUPERVISED

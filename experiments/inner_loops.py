@@ -45,8 +45,10 @@ OPTIMISERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
 Rates = Callable[[Player], meta.Inner]
 
 
-def make_inner(given: Mapping[str, Any], at: str, cast: Cast) -> tuple[Rates, Cast]:
-    """((the model's player) -> `Inner`, who plays) for the table at a place.
+def make_inner(
+    given: Mapping[str, Any], at: str, cast: Cast, moves: str
+) -> tuple[Rates, Cast]:
+    """((the player `moves`) -> `Inner`, who plays) for the table at a place.
 
     Raises with the field's place, what was found and what was expected.
     """
@@ -61,7 +63,7 @@ def make_inner(given: Mapping[str, Any], at: str, cast: Cast) -> tuple[Rates, Ca
     _check(own, at)
     change = make_transfer(own["plan"], f"{at}.plan") if own["plan"] else None
     make = _maker(own, change, at)
-    return make, _widened(own, make, cast)
+    return make, _widened(own, make, cast, moves)
 
 
 def _check(own: Mapping[str, Any], at: str) -> None:
@@ -125,14 +127,15 @@ def _stepping(own: Mapping[str, Any]) -> Any:
     return by(RATES)
 
 
-def _widened(own: Mapping[str, Any], make: Rates, cast: Cast) -> Cast:
+def _widened(own: Mapping[str, Any], make: Rates, cast: Cast, moves: str) -> Cast:
     """The same players, and those that hold what the inner steps learn."""
     steps = own["steps"] if own["learned"] == "steps" else None
     initial = tuple(own["rate"]) if isinstance(own["rate"], Sequence) else own["rate"]
 
     def widened(key: Key, player: Player) -> dict[str, Player]:
-        found, rates = cast(key, player), make(player).rates
-        plan, tx = player.plan, player.tx
+        found = cast(key, player)
+        mover, tx = found[moves], player.tx
+        plan, rates = mover.plan, make(mover).rates
         if own["learned"]:
             held, how = stable_key(key, RATES), dict(initial=initial, steps=steps)
             found[RATES] = meta.learned_rates(held, plan, rates, tx, **how)

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 from experiments.algorithms import PLAYER, Cast, alone
 from experiments.players import adjusted, context, read_out, related
+from experiments.tasks import EPISODIC
 from tl_jax.algorithms import meta
 from tl_jax.types import Player
 
 CLASSES = ("fewshot",)
-ANY = ("fewshot", "fewshot_regression")
+ANY = EPISODIC
 Models = Callable[[Mapping[str, Player]], dict[str, Any]]
 
 

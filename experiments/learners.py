@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.algorithms import (
     PLAYER,
+    Cast,
     Recipe,
     Setting,
     make_supervised,
@@ -38,9 +39,10 @@ def few_shot(table: Mapping[str, Any], train: str, at: str, task: str) -> Recipe
     _check_training(entry, train, at, task)
     tasks = table.pop("tasks", "vmap")
     one_of(f"{where}.tasks", tasks, ("vmap", "map"))
-    inner, cast = None, entry.cast(table)
+    inner, cast = None, _cast(entry, table, where)
     if "inner" in arguments(entry):
-        inner, cast = make_inner(table.pop("inner", {}), f"{where}.inner", cast)
+        own = table.pop("inner", {}), f"{where}.inner"
+        inner, cast = make_inner(*own, cast, entry.moves)
     _check(entry, table, where)
     make = partial(_made, entry, table, train, tasks, inner, where)
     head = "classes" if train == "classes" else entry.head
@@ -68,6 +70,14 @@ def _named(table: Any, where: str, task: str) -> tuple[dict[str, Any], Entry]:
             f"{task!r}; learners for it: {fits}"
         )
     return table, entry
+
+
+def _cast(entry: Entry, table: dict[str, Any], where: str) -> Cast:
+    """Who plays; what an entry says of the table names its place."""
+    try:
+        return entry.cast(table)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _check_training(entry: Entry, train: str, at: str, task: str) -> None:

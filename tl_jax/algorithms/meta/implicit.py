@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 from jax import lax
-from jax.scipy.sparse.linalg import cg
 
+from tl_jax.algorithms.meta.conjugate import conjugate
 from tl_jax.types import Array, Params
 
 
@@ -60,5 +60,5 @@ def solved(
 
     residual = gradient(last, *outer)
     offset = jax.tree.map(lambda r: r - lax.stop_gradient(r), residual)  # 0, by value
-    step, _ = cg(product, offset, maxiter=how.cg_steps, tol=how.tolerance)
+    step = conjugate(product, offset, how.tolerance, how.cg_steps)
     return jax.tree.map(lambda x, s: x - s, last, step)

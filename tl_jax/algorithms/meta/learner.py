@@ -52,7 +52,7 @@ class Learner(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """A fitted metric learner's part that a query needs of the model."""
+    """What a query needs of the model, once a task is learned."""
 
     params: Params
     stats: Stats
