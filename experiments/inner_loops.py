@@ -7,7 +7,7 @@ from typing import Any
 import optax
 from ml_collections import ConfigDict
 
-from experiments.algorithms import Cast
+from experiments.algorithms import PLAYER, Cast
 from tl_jax.algorithms import meta
 from tl_jax.transfer import at_step, stats_at_step
 from tl_jax.tree import no_match, one_of, stable_key
@@ -46,7 +46,7 @@ Rates = Callable[[Player], meta.Inner]
 
 
 def make_inner(
-    given: Mapping[str, Any], at: str, cast: Cast, moves: str
+    given: Mapping[str, Any], at: str, cast: Cast, moves: str = PLAYER
 ) -> tuple[Rates, Cast]:
     """((the player `moves`) -> `Inner`, who plays) for the table at a place.
 
