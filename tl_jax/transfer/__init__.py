@@ -4,7 +4,7 @@ from tl_jax.transfer.context import Context, SharedContext, context, context_onl
 from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
 from tl_jax.transfer.graft import graft
-from tl_jax.transfer.lora import LoRA, lora
+from tl_jax.transfer.low_rank import LoRA, lora
 from tl_jax.transfer.per_step import (
     StepNorm,
     at_step,
@@ -12,7 +12,7 @@ from tl_jax.transfer.per_step import (
     stats_at_step,
 )
 from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, top, trainable
-from tl_jax.transfer.prefix import Prefix, prefix
+from tl_jax.transfer.prompts import Prefix, prefix
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
