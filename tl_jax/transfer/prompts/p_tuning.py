@@ -113,7 +113,7 @@ def p_tuning(
 
 
 def init_lstms(key: Key, width: int, units: int, layers: int) -> Params:
-    """Bidirectional cells by layer; the second bias of torch's stands with the state."""
+    """Bidirectional cells by layer; torch's second bias stands with the state."""
 
     def cell(key: Key, inputs: int) -> Params:
         k_input, k_state = jax.random.split(key)
