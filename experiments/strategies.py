@@ -3,12 +3,14 @@
 import importlib
 import inspect
 import math
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from experiments.algorithms import Recipe, recipe_of
+from experiments.given import given_by
 from tl_jax import optim, transfer
 from tl_jax.pretrained.spec import SHAPE
 from tl_jax.tree import no_match
@@ -138,7 +140,7 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
             f"config.{at}: rate is {merged['rate']}, expected more than 0 "
             f"for {steps} steps"
         )
-    plan = make_transfer(merged["plan"], f"config.{at}.plan")
+    plan = make_transfer(merged["plan"], f"config.{at}.plan", given_by(config))
     try:
         tx = make_optimiser(merged, steps, config)
     except ValueError as error:
@@ -228,11 +230,14 @@ def make_optimiser(
     return make
 
 
-def make_transfer(plan: Any, at: str) -> Transfer:
+def make_transfer(
+    plan: Any, at: str, given: Mapping[str, Any] = types.MappingProxyType({})
+) -> Transfer:
     """The chain of a list of `{"transform": name, argument: value, ...}`.
 
     A name is one of `tl_jax.transfer`, or `package.module:function` for a method in a
-    file of its own. Raises with the place in the config and the nearest name.
+    file of its own. An argument that no table says is filled from `given`, by name.
+    Raises with the place in the config and the nearest name.
     """
     made = []
     for i, step in enumerate(plan):
@@ -249,6 +254,7 @@ def make_transfer(plan: Any, at: str) -> Transfer:
         for argument in step:
             if argument not in known:
                 raise no_match(f"{where}: {make.__name__}'s argument", argument, known)
+        step = {n: given[n] for n in known if n in given} | step
         missing = [
             name
             for name, p in known.items()
