@@ -1,5 +1,6 @@
 """Transforms of plans: what exists, what moves, what is grafted."""
 
+from tl_jax.transfer.certify import Certificate, Folded, certified_fold, unfold
 from tl_jax.transfer.context import Context, SharedContext, context, context_only
 from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
@@ -13,6 +14,15 @@ from tl_jax.transfer.per_step import (
 )
 from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, top, trainable
 from tl_jax.transfer.prompts import Prefix, prefix
+from tl_jax.transfer.quantised import (
+    NF4,
+    Int8,
+    dequantise,
+    quantise,
+    quantised,
+    to_int8,
+    to_nf4,
+)
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -24,16 +34,22 @@ from tl_jax.transfer.warp import Warp, warp
 from tl_jax.tree import diff, merge, partition
 
 __all__ = [
+    "NF4",
+    "Certificate",
     "Context",
+    "Folded",
+    "Int8",
     "LoRA",
     "Prefix",
     "SharedContext",
     "StepNorm",
     "Warp",
     "at_step",
+    "certified_fold",
     "chain",
     "context",
     "context_only",
+    "dequantise",
     "describe",
     "diff",
     "fold",
@@ -48,14 +64,19 @@ __all__ = [
     "partition",
     "per_step_norms",
     "prefix",
+    "quantise",
+    "quantised",
     "rate",
     "resize_positions",
     "set_head",
     "stack_layers",
     "stats_at_step",
+    "to_int8",
+    "to_nf4",
     "top",
     "totals",
     "trainable",
+    "unfold",
     "unstack_layers",
     "warp",
 ]
