@@ -1,5 +1,6 @@
 """Folding with a certificate: what it costs, and the way back."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 
 from tl_jax.transfer.fold import fold
 from tl_jax.tree import flatten
-from tl_jax.types import Array, Model, Outputs, Plan
+from tl_jax.types import Array, Outputs, Plan
 
 
 class Certificate(NamedTuple):
@@ -38,9 +39,11 @@ class Folded(NamedTuple):
 
 
 def certified_fold(
-    model: Model, plan: Plan, probe: dict[str, Any], *, dtype: Any = None
+    apply: Callable, plan: Plan, probe: dict[str, Any], *, dtype: Any = None
 ) -> Folded:
     """`fold`, with the error that it makes on a batch of inputs, `probe`.
+
+    `apply` is a model's, compiled where that is worth it.
 
     W' = cast(float32(W) + delta): sums are in float32 and rounded once, to `dtype`, by
     default each kernel's own. The certificate compares the outputs (logits where there
@@ -52,8 +55,10 @@ def certified_fold(
     folded = _rounded(plan, fold(_widened(plan)), dtype)
     if jax.tree.structure(folded.params) == jax.tree.structure(plan.params):
         raise ValueError("certified_fold: the plan has no patch that can be folded")
-    run = jax.jit(lambda params: _seen(model.apply(params, plan.stats, probe)[0]))
-    before, after = run(plan.params), run(folded.params)
+    before, after = (
+        _seen(apply(params, plan.stats, probe)[0])
+        for params in (plan.params, folded.params)
+    )
     gap = jnp.abs(before - after)
     names = {str(jnp.dtype(dtype))} if dtype is not None else _changed(plan, folded)
     found = Certificate(

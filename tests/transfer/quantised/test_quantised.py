@@ -203,8 +203,8 @@ def test_folding_is_onto_the_values_of_the_codes(kind, model, base):
 
 def test_a_certificate_measures_and_unfolding_restores(model, base):
     plan = moved(chain(freeze(".*"), ADAPT)(jax.random.key(1), base))
-    exact = certified_fold(model, plan, INPUTS)
-    short = certified_fold(model, plan, INPUTS, dtype=jnp.bfloat16)
+    exact = certified_fold(model.apply, plan, INPUTS)
+    short = certified_fold(model.apply, plan, INPUTS, dtype=jnp.bfloat16)
     assert exact.certificate.dtype == "float32"
     assert short.certificate.dtype == "bfloat16"
     assert exact.certificate.relative < 1e-5 < short.certificate.relative < 0.1
@@ -235,7 +235,7 @@ def test_a_half_precision_base_is_summed_in_float32_and_rounded_once(model, base
     one = {n: type(p)(*tiny, p.scale, p.rate) for n, p in patches.items()}
     plan = plan._replace(params=plan.params | {"a": site | {"patch": one}})
     inputs = {"x": jnp.ones((2, 8))}
-    kept = certified_fold(model, plan, inputs)
+    kept = certified_fold(model.apply, plan, inputs)
     got = kept.plan.params["a"]["kernel"]
     want = np.float32(1) + 2 * 8 * np.float32(0.05) * np.float32(0.05 / 8)
     assert got.dtype == jnp.bfloat16
@@ -268,5 +268,5 @@ def test_what_is_wrong_is_said(model, base):
     with pytest.raises(NoMatch, match="dequantise: where"):
         dequantise()(key, base)
     with pytest.raises(ValueError, match="no patch that can be folded"):
-        certified_fold(model, base, INPUTS)
+        certified_fold(model.apply, base, INPUTS)
     assert "kernel[16, 32]" in describe(plan)
