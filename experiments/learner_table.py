@@ -34,6 +34,8 @@ class Entry(NamedTuple):
     """What meta-training minimises; None: the task's loss."""
     own: tuple[str, ...] = ()
     """Arguments that keep their defaults where a run would fill others in."""
+    wide: bool = False
+    """Whether a player beside the model is as wide as the ways of training."""
     hands_on: Callable[..., Any] = meta.maml
     """Whose arguments its `**` are."""
 
@@ -72,6 +74,7 @@ LEARNERS: Mapping[str, Entry] = {
         cast=read_out,
         models=model_of("readout", "readout"),
         moves="readout",
+        wide=True,
     ),
     "setfit": Entry(meta.setfit, own=("loss",)),
 }
