@@ -11,6 +11,7 @@ from tl_jax.algorithms import meta
 from tl_jax.types import Player
 
 CLASSES = ("fewshot",)
+REGRESSION = ("fewshot_regression",)
 ANY = EPISODIC
 Models = Callable[[Mapping[str, Player]], dict[str, Any]]
 
@@ -51,6 +52,7 @@ LEARNERS: Mapping[str, Entry] = {
     "maml_plus_plus": Entry(meta.maml_plus_plus, "ways", of=ANY),
     "proto_maml": Entry(meta.proto_maml, "ways"),
     "fine_tune": Entry(meta.fine_tune, "ways"),
+    "oracle": Entry(meta.oracle, "ways", of=REGRESSION),
     "reptile": Entry(meta.reptile, "ways", of=ANY),
     "prototypical": Entry(meta.prototypical),
     "matching": Entry(meta.matching),
