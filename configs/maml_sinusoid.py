@@ -65,8 +65,8 @@ STRATEGIES = {
     | {"rate": 0.1, "optimiser": "sgd", "schedule": "linear"},
     "pretrained": {"title": "Pretrained", "note": "on all tasks, then one step"}
     | learner({"steps": 0}, test_steps=1),
-    "oracle": {"title": "Oracle", "note": "told amplitude and phase, then one step"}
-    | learner({"steps": 0}, "oracle", test_steps=1)
+    "oracle": {"title": "Oracle", "note": "told amplitude and phase, takes no step"}
+    | {"pretrained": False, "learner": {"learner": "oracle"}, "rate": 1e-3}
     | {"plan": ({"transform": "context", "size": 2, "where": "blocks/0"},)},
     "random": {"title": "Random", "note": "fresh weights, then one step"}
     | learner({})

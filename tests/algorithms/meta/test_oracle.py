@@ -22,11 +22,9 @@ def told_waves():
     return batch
 
 
-def made(steps=0, size=2, learner=oracle, where="blocks/0", **how):
+def made(size=2, where="blocks/0", **how):
     one = player(network(), optax.sgd(1.0), context(size, where))
-    inner = Inner(inner_rates(one.plan), optax.sgd(0.1), steps)
-    own = learner(network(), squared, inner, **how)
-    built = episodic({"model": one}, own, squared)
+    built = episodic({"model": one}, oracle(network(), **how), squared)
     return built, *built.init(jax.random.key(0), {"model": one})
 
 
@@ -53,7 +51,7 @@ def test_it_is_a_network_with_further_inputs():
 
 
 def test_it_learns_as_that_network_does():
-    """Without steps the meta-gradient is that of plain training on the queries."""
+    """The meta-gradient is that of plain training on the queries."""
     built, state, frozen = made()
     batch = told_waves()
     after, _ = jax.jit(built.step)(state, frozen, batch, jax.random.key(1))
@@ -78,7 +76,10 @@ def test_it_learns_as_that_network_does():
 
 
 def test_no_other_learner_is_told():
-    built, state, frozen = made(steps=1, learner=maml)
+    one = player(network(), optax.sgd(1.0), context(2, "blocks/0"))
+    learner = maml(network(), squared, Inner(inner_rates(one.plan), optax.sgd(0.1)))
+    built = episodic({"model": one}, learner, squared)
+    state, frozen = built.init(jax.random.key(0), {"model": one})
     batch = told_waves()
     found = jax.jit(built.predict)(state, frozen, batch).logits
     for side in batch.values():
