@@ -20,6 +20,14 @@ from tl_jax.transfer.surgery import (
     stack_layers,
     unstack_layers,
 )
+from tl_jax.transfer.tuning import (
+    batch_norms,
+    bitfit,
+    blocks,
+    discriminative,
+    keep_head,
+    layer_norms,
+)
 from tl_jax.transfer.warp import Warp, warp
 from tl_jax.tree import diff, merge, partition
 
@@ -31,16 +39,22 @@ __all__ = [
     "StepNorm",
     "Warp",
     "at_step",
+    "batch_norms",
+    "bitfit",
+    "blocks",
     "chain",
     "context",
     "context_only",
     "describe",
     "diff",
+    "discriminative",
     "fold",
     "foldable",
     "freeze",
     "full",
     "graft",
+    "keep_head",
+    "layer_norms",
     "layerwise",
     "lora",
     "merge",
