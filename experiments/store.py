@@ -86,6 +86,11 @@ def save_model(
     write_atomic(folder / f"{player}.safetensors", encode(arrays, {"base": header}))
 
 
+def saved_bytes(folder: Path) -> int:
+    """Size of all players' weights that a run wrote."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
 def read_model(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays that a finished run wrote, and `spec` and `hash` of its base.
 

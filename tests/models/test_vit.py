@@ -69,7 +69,7 @@ def test_features_and_shapes():
 
 @node
 class Prompt:
-    """Two tokens behind the class token."""
+    """Two tokens in front of the class token."""
 
     point = "sequence"
     rates = {}  # noqa: RUF012
@@ -78,19 +78,19 @@ class Prompt:
     def __call__(self, site, value, *, x=None, key=None):
         x, _, at = value
         new = jnp.broadcast_to(self.tokens, (len(x), *self.tokens.shape))
-        x = jnp.concatenate([x[:, :1], new, x[:, 1:]], 1)
-        none = jnp.zeros((1, 2), at.dtype)
-        at = jnp.concatenate([at[:, :1], none, at[:, 1:]], 1)
+        x = jnp.concatenate([new, x], 1)
         return x, jnp.ones(x.shape[:2], bool), at
 
 
-def test_added_tokens_are_seen_but_not_in_the_mean():
-    model, params, _ = made(features="mean")
+@pytest.mark.parametrize("features", ["mean", "cls"])
+def test_added_tokens_are_seen_but_not_returned(features):
+    model, params, _ = made(features=features)
     add = transfer.graft("embed", "prompt", lambda key, site: Prompt(jnp.ones((2, 16))))
     plan = add(jax.random.key(0), transfer.full(params))
     out = run(model, plan.params)
-    assert out.tokens.shape == (2, 7, 16)
-    np.testing.assert_allclose(out.features, out.tokens[:, 3:].mean(1), atol=1e-6)
+    assert out.tokens.shape == (2, 5, 16)
+    want = out.tokens[:, 1:].mean(1) if features == "mean" else out.tokens[:, 0]
+    np.testing.assert_allclose(out.features, want, atol=1e-6)
     assert np.abs(out.features - run(model, params).features).max() > 1e-3
 
 

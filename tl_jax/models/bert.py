@@ -21,8 +21,10 @@ from tl_jax.nn import (
     init_norm,
     layer_norm,
     normal,
+    own_tokens,
     patched,
     run_blocks,
+    weight,
 )
 from tl_jax.nn.dense import keys
 from tl_jax.nn.rules import Rules, check_rules
@@ -63,9 +65,12 @@ def bert(
     token through the pooler, tanh(W x + b). `over`: a `head` in the tree reads the
     features, every token, or scores the vocabulary with the tied input embedding.
     `padding_index` makes positions count the tokens that differ from it, from one
-    above it, whatever the mask says (RoBERTa). `dtype` is what products compute in,
-    `rules` how they are differentiated (`nn.rules`); `remat` recomputes each block.
-    Raises `NoMatch` for unknown rules; `apply` raises for more tokens than positions.
+    above it, whatever the mask says (RoBERTa). Tokens that a patch at `sequence` puts
+    in front are seen by all and are no part of what is returned.
+
+    `dtype` is what products compute in, `rules` how they are differentiated
+    (`nn.rules`); `remat` recomputes each block. Raises `NoMatch` for unknown rules;
+    `apply` raises for more tokens than positions.
     """
     check_rules(rules)
     wide = jnp.promote_types(dtype, jnp.float32)
@@ -103,6 +108,7 @@ def bert(
         if padding_index is not None:
             shown = tokens != padding_index
             at = jnp.cumsum(shown, axis=1) * shown + padding_index
+        at = patched("positions", site, at)
         x = embed(site["tokens"], tokens) + embed(site["positions"], at)
         if types:
             kinds = inputs.get("types", jnp.zeros_like(tokens))
@@ -130,18 +136,19 @@ def bert(
             return body(site, x, mask, key=key)
 
         _, states = run_blocks(params["blocks"], x, step, key=k_blocks, remat=remat)
-        states = [s.astype(wide) for s in (x, *states)]
+        states = tuple(s.astype(wide) for s in (x, *states))
+        states, mask = own_tokens(inputs["tokens"].shape[1], states, mask)
         tokens = states[-1]
         found, logits = summary(params, tokens, mask), None
         if "head" in params and over == "vocabulary":
-            table = params["embed"]["tokens"]["embedding"]
+            table = weight(params["embed"]["tokens"], "embedding")
             args = dict(activation=activation, epsilon=epsilon, rules=rules)
             logits = vocabulary_head(params["head"], table, tokens, **args)
         elif "head" in params:
             read = found if over == "sequence" else tokens
             args = dict(rate=head_rate, activation=head_activation, key=k_head)
             logits = head(params["head"], read, **args, rules=rules)
-        return Outputs(found, logits, tokens, tuple(states)), stats
+        return Outputs(found, logits, tokens, states), stats
 
     return Model(init, apply, width)
 

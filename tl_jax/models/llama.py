@@ -11,16 +11,19 @@ import jax
 import jax.numpy as jnp
 
 from tl_jax.nn import (
+    added,
     attention,
     dense,
     embed,
     expand,
     normal,
+    own_tokens,
     patched,
     product,
     rms_norm,
     run_blocks,
     turns,
+    weight,
 )
 from tl_jax.nn.block import mlp
 from tl_jax.nn.dense import keys
@@ -71,7 +74,8 @@ def llama(
     `kv_heads` are by default `heads`, `head_width` is width / heads, `base` that of
     the rotary angles. `dtype` is what products compute in, `rules` how they are
     differentiated (`nn.rules`); `remat` recomputes each block in the backward pass. A
-    patch at `sequence` gives every token a position.
+    patch at `sequence` gives every token a position; tokens that it puts in front are
+    seen by all and are no part of what is returned.
 
     Raises ValueError for sizes that don't divide, `NoMatch` for unknown rules.
     """
@@ -109,6 +113,7 @@ def llama(
         tokens = inputs["tokens"]
         mask = inputs.get("mask", jnp.ones_like(tokens)).astype(bool)
         at = inputs.get("positions", jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0))
+        at = patched("positions", site, at)
         x = embed(site["tokens"], tokens, key=k_tokens)
         x, mask, at = patched("sequence", site, (x, mask, at), key=k_patch)
         if at.shape[1] != x.shape[1]:
@@ -123,7 +128,7 @@ def llama(
         if "head" in params:
             return dense(params["head"], x, dtype=wide, key=key, rules=rules)
         if tied and over == "vocabulary":
-            return product(x, params["embed"]["tokens"]["embedding"].T, rules)
+            return product(x, weight(params["embed"]["tokens"], "embedding").T, rules)
         return None
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
@@ -136,11 +141,14 @@ def llama(
             return body(site, x, mask, turn, key=key)
 
         last, states = run_blocks(params["blocks"], x, step, key=k_blocks, remat=remat)
+        states, last, mask = own_tokens(
+            inputs["tokens"].shape[1], (x, *states), last, mask
+        )
         tokens = rms_norm(params["norm"], last, epsilon)
         found = last_of(tokens, mask)
         read = found if over == "sequence" else tokens
         logits = scores(params, read, k_head)
-        states = tuple(s.astype(wide) for s in (x, *states))
+        states = tuple(s.astype(wide) for s in states)
         return Outputs(found.astype(wide), logits, tokens.astype(wide), states), stats
 
     return Model(init, apply, width)
@@ -163,10 +171,14 @@ def block(
     """x <- x + f(norm(x)), f the causal attention, then the MLP. x [B T D]."""
     k_a, k_m = keys(key, 2)
     look = dict(heads=heads, kv_heads=kv_heads, turn=turn, causal=True, rate=rate)
-    y = rms_norm(site["norm_attention"], x, epsilon)
-    x = x + attention(site["attention"], y, mask, **look, rules=rules, key=k_a)
-    y = rms_norm(site["norm_mlp"], x, epsilon)
-    return x + mlp(site["mlp"], y, activation=activation, rules=rules, key=k_m)
+    norm_a = partial(rms_norm, site["norm_attention"], epsilon=epsilon)
+    norm_m = partial(rms_norm, site["norm_mlp"], epsilon=epsilon)
+    k_a, k_da = keys(k_a, 2)
+    k_m, k_dm = keys(k_m, 2)
+    y = attention(site["attention"], norm_a(x), mask, **look, rules=rules, key=k_a)
+    x = added("attention", site, x, y, norm_a, key=k_da)
+    y = mlp(site["mlp"], norm_m(x), activation=activation, rules=rules, key=k_m)
+    return added("mlp", site, x, y, norm_m, key=k_dm)
 
 
 def last_of(tokens: Array, mask: Array) -> Array:

@@ -18,11 +18,14 @@ from tl_jax.nn import (
     init_norm,
     layer_norm,
     normal,
+    own_tokens,
     patched,
     run_blocks,
+    weight,
 )
 from tl_jax.nn.activations import ACTIVATIONS
 from tl_jax.nn.dense import keys
+from tl_jax.nn.patches import without_point
 from tl_jax.nn.rules import Rules, check_rules
 from tl_jax.tree import one_of
 from tl_jax.types import Array, Key, Model, Outputs, Params, Stats
@@ -67,12 +70,11 @@ def vit(
     `patch` and `size` are a number or (height, width).
 
     `features`: the class token of the last hidden state, the mean of its patch tokens,
-    or the class token through the pooler, tanh(W x + b). A patch at `sequence` that
-    adds tokens puts them behind the first and gives them a position below 1: the mean
-    takes those from 1 on. `hidden` holds the embedding and every block's output;
-    `tokens` is the last one behind the final norm. `dtype` is what products compute
-    in, `rules` how they are differentiated (`nn.rules`); `remat` recomputes each block
-    in the backward pass.
+    or the class token through the pooler, tanh(W x + b). Tokens that a patch at
+    `sequence` puts in front are seen by all and are no part of what is returned.
+    `hidden` holds the embedding and every block's output; `tokens` is the last one
+    behind the final norm. `dtype` is what products compute in, `rules` how they are
+    differentiated (`nn.rules`); `remat` recomputes each block in the backward pass.
 
     `init` makes positions for `size`. `apply` takes an image of any size whose patches
     fill the table of positions, and raises for another: `resize_positions` first.
@@ -125,13 +127,13 @@ def vit(
             params["head"] = init_dense(k_head, width, classes, 0.02)
         return params, {}
 
-    def embeddings(
-        site: Params, image: Array, key: Key | None
-    ) -> tuple[Array, Array, Array]:
+    def embeddings(site: Params, image: Array, key: Key | None) -> tuple[Array, Array]:
         check_image(image.shape, site, (tall, broad))
         k_patches, k_drop, k_patch = keys(key, 3)
-        kernel = site["patches"]["kernel"]
-        flat = site["patches"] | {"kernel": kernel.reshape(-1, kernel.shape[-1])}
+        k_patches, k_kernel = keys(k_patches, 2)
+        kernel = weight(site["patches"], key=k_kernel)
+        flat = without_point("kernel", site["patches"])
+        flat = flat | {"kernel": kernel.reshape(-1, kernel.shape[-1])}
         x = cut(image.astype(dtype), (tall, broad))
         x = dense(flat, x, key=k_patches, rules=rules)
         first = jnp.broadcast_to(site["class"]["embedding"], (len(x), 1, width))
@@ -139,13 +141,12 @@ def vit(
         x = dropout(x + site["positions"]["embedding"], rate, k_drop)
         at = jnp.arange(x.shape[1])[None]
         mask = jnp.ones(x.shape[:2], bool)
-        x, mask, at = patched("sequence", site, (x, mask, at), key=k_patch)
-        return x.astype(dtype), mask, at
+        x, mask, _ = patched("sequence", site, (x, mask, at), key=k_patch)
+        return x.astype(dtype), mask
 
-    def summary(params: Params, tokens: Array, mask: Array, at: Array) -> Array:
+    def summary(params: Params, tokens: Array) -> Array:
         if features == "mean":
-            shown = (mask & (at > 0))[..., None].astype(tokens.dtype)
-            return (tokens * shown).sum(1) / jnp.maximum(shown.sum(1), 1)
+            return tokens[:, 1:].mean(1)
         first = tokens[:, 0]
         if features == "pooler":
             return jnp.tanh(dense(params["pooler"], first, rules=rules))
@@ -154,15 +155,17 @@ def vit(
     def apply(params, stats, inputs, *, key=None, norm="running"):
         params = expand(params)
         k_embed, k_blocks, k_head = keys(key, 3)
-        x, mask, at = embeddings(params["embed"], inputs["image"], k_embed)
+        x, mask = embeddings(params["embed"], inputs["image"], k_embed)
 
         def step(site: Params, x: Array, key: Key | None) -> Array:
             return body(site, x, mask, key=key)
 
         last, states = run_blocks(params["blocks"], x, step, key=k_blocks, remat=remat)
+        count = len(params["embed"]["positions"]["embedding"])
         states = tuple(s.astype(wide) for s in (x, *states))
+        states, last = own_tokens(count, states, last)
         tokens = layer_norm(params["norm"], last, epsilon, rules).astype(wide)
-        found, logits = summary(params, tokens, mask, at), None
+        found, logits = summary(params, tokens), None
         if "head" in params:
             args = dict(rate=head_rate, activation="tanh", key=k_head)
             logits = head(params["head"], found, **args, rules=rules)

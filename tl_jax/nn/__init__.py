@@ -1,20 +1,22 @@
 """Layers: functions of a site, which apply whatever patches they find there."""
 
 from tl_jax.nn.attention import attention
-from tl_jax.nn.block import block, run_blocks
+from tl_jax.nn.block import added, block, run_blocks
 from tl_jax.nn.conv import avg_pool, conv, global_pool, init_conv, max_pool
 from tl_jax.nn.dense import dense, dropout, embed, product, thin_product
 from tl_jax.nn.init import init_dense, init_norm, normal
 from tl_jax.nn.lstm import init_lstm, lstm, lstm_step
 from tl_jax.nn.norms import Fixed, Running, batch_norm, layer_norm, rms_norm
-from tl_jax.nn.patches import expand, patched
+from tl_jax.nn.patches import base_weight, expand, own_tokens, patched, weight
 from tl_jax.nn.rotary import rotary, turns
 
 __all__ = [
     "Fixed",
     "Running",
+    "added",
     "attention",
     "avg_pool",
+    "base_weight",
     "batch_norm",
     "block",
     "conv",
@@ -32,6 +34,7 @@ __all__ = [
     "lstm_step",
     "max_pool",
     "normal",
+    "own_tokens",
     "patched",
     "product",
     "rms_norm",
@@ -39,4 +42,5 @@ __all__ = [
     "run_blocks",
     "thin_product",
     "turns",
+    "weight",
 ]

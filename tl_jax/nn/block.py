@@ -64,16 +64,32 @@ def block(
     look = dict(heads=heads, rate=attention_rate, rules=rules, key=k_a)
     think = dict(activation=activation, rules=rules, key=k_m)
     norm = partial(layer_norm, epsilon=epsilon, rules=rules)
-    norm_a, norm_m = site["norm_attention"], site["norm_mlp"]
+    norm_a = partial(norm, site["norm_attention"])
+    norm_m = partial(norm, site["norm_mlp"])
     if order == "pre":
-        y = attention(site["attention"], norm(norm_a, x), mask, **look)
-        x = x + dropout(y, rate, k_da)
-        y = mlp(site["mlp"], norm(norm_m, x), **think)
-        return x + dropout(y, rate, k_dm)
+        y = attention(site["attention"], norm_a(x), mask, **look)
+        x = added("attention", site, x, y, norm_a, rate, k_da)
+        y = mlp(site["mlp"], norm_m(x), **think)
+        return added("mlp", site, x, y, norm_m, rate, k_dm)
     y = attention(site["attention"], x, mask, **look)
-    x = norm(norm_a, x + dropout(y, rate, k_da))
+    x = norm_a(added("attention", site, x, y, norm_a, rate, k_da))
     y = mlp(site["mlp"], x, **think)
-    return norm(norm_m, x + dropout(y, rate, k_dm))
+    return norm_m(added("mlp", site, x, y, norm_m, rate, k_dm))
+
+
+def added(
+    layer: Literal["attention", "mlp"],
+    site: Params,
+    x: Array,
+    y: Array,
+    norm: Callable[[Array], Array],
+    rate: float = 0.0,
+    key: Key | None = None,
+) -> Array:
+    """x + y, with dropout of the branch y and the block's patches at this sum."""
+    k_drop, k_patch = keys(key, 2)
+    y = dropout(y, rate, k_drop)
+    return x + patched(f"{layer}_sum", site, y, x=(x, norm), key=k_patch)
 
 
 def block_range(name: str) -> range:
@@ -94,19 +110,23 @@ def run_blocks(
 
     `body(site, x, key) -> x`. A block's key is `key` folded with its number, so that
     stacked and single blocks drop the same values. `remat` recomputes each block in
-    the backward pass instead of keeping its inside.
+    the backward pass instead of keeping its inside. A block's patches at `tokens` map
+    what enters it.
 
     Returns the last x and every block's output.
     """
-    if remat:
-        body = jax.checkpoint(body)
+
+    def entered(site: Params, x: Array, key: Key | None) -> Array:
+        return body(site, patched("tokens", site, x, key=key), key)
+
+    run = jax.checkpoint(entered) if remat else entered
 
     def at(number: Array | int) -> Key | None:
         return None if key is None else jax.random.fold_in(key, number)
 
     def scanned(x: Array, stacked: tuple[Params, Array]) -> tuple[Array, Array]:
         site, number = stacked
-        x = body(site, x, at(number))
+        x = run(site, x, at(number))
         return x, x
 
     hidden = []
@@ -116,6 +136,6 @@ def run_blocks(
             x, outs = lax.scan(scanned, x, (sites[name], jnp.asarray(numbers)))
             hidden.extend(outs)
         else:
-            x = body(sites[name], x, at(numbers.start))
+            x = run(sites[name], x, at(numbers.start))
             hidden.append(x)
     return x, hidden

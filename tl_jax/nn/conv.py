@@ -19,7 +19,7 @@ from tl_jax.nn.convolved import (
     tapped,
 )
 from tl_jax.nn.dense import product
-from tl_jax.nn.patches import patched
+from tl_jax.nn.patches import patched, weight
 from tl_jax.nn.rules import Rules, by_hand
 from tl_jax.nn.windows import tile_max
 from tl_jax.tree import NoMatch, nearest, one_of
@@ -59,7 +59,7 @@ def conv(
     that don't fit and for an image smaller than the window.
     """
     one_of("form", form, get_args(Form))
-    kernel = site["kernel"]
+    kernel = weight(site, key=key)
     pads = pads_of(x.shape[1:3], kernel.shape[:2], stride, padding)
     x = patched("input", site, x, key=key)
     y = _product(x, kernel, (stride, stride), pads, groups, form, rules)

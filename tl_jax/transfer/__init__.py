@@ -1,10 +1,11 @@
 """Transforms of plans: what exists, what moves, what is grafted."""
 
+from tl_jax.transfer.certify import Certificate, Folded, certified_fold, unfold
 from tl_jax.transfer.context import Context, SharedContext, context, context_only
 from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
 from tl_jax.transfer.graft import graft
-from tl_jax.transfer.lora import LoRA, lora
+from tl_jax.transfer.low_rank import LoRA, lora
 from tl_jax.transfer.per_step import (
     StepNorm,
     at_step,
@@ -12,7 +13,16 @@ from tl_jax.transfer.per_step import (
     stats_at_step,
 )
 from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, top, trainable
-from tl_jax.transfer.prefix import Prefix, prefix
+from tl_jax.transfer.prompts import Prefix, prefix
+from tl_jax.transfer.quantised import (
+    NF4,
+    Int8,
+    dequantise,
+    quantise,
+    quantised,
+    to_int8,
+    to_nf4,
+)
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -32,7 +42,11 @@ from tl_jax.transfer.warp import Warp, warp
 from tl_jax.tree import diff, merge, partition
 
 __all__ = [
+    "NF4",
+    "Certificate",
     "Context",
+    "Folded",
+    "Int8",
     "LoRA",
     "Prefix",
     "SharedContext",
@@ -42,9 +56,11 @@ __all__ = [
     "batch_norms",
     "bitfit",
     "blocks",
+    "certified_fold",
     "chain",
     "context",
     "context_only",
+    "dequantise",
     "describe",
     "diff",
     "discriminative",
@@ -62,14 +78,19 @@ __all__ = [
     "partition",
     "per_step_norms",
     "prefix",
+    "quantise",
+    "quantised",
     "rate",
     "resize_positions",
     "set_head",
     "stack_layers",
     "stats_at_step",
+    "to_int8",
+    "to_nf4",
     "top",
     "totals",
     "trainable",
+    "unfold",
     "unstack_layers",
     "warp",
 ]

@@ -4,6 +4,7 @@ from itertools import takewhile
 
 import jax
 
+from tl_jax.nn import base_weight
 from tl_jax.tree import drop, get, put, sites
 from tl_jax.types import Params, Plan
 
@@ -12,15 +13,20 @@ def fold(plan: Plan) -> Plan:
     """The same function with fewer nodes: every foldable patch goes into its site.
 
     A patch is foldable if its class has `fold(site) -> site`. One that has not stays,
-    and so do those whose values it would change. Rates and statistics of what remains
-    are unchanged.
+    and so do those whose values it would change. A quantised kernel that takes one in
+    is an array of float32 from then on. Rates and statistics of what remains are
+    unchanged.
     """
     params, rates = plan.params, plan.rates
     for path, site in sites(params).items():
         for name in _in_order(site.get("patch", {})):
             patch = site["patch"][name]
             at = f"{path}/patch/{name}" if path else f"patch/{name}"
-            params = drop(put(params, path, patch.fold(get(params, path))), at)
+            own = get(params, path)
+            if hasattr(own.get("kernel"), "dequantise"):
+                own = own | {"kernel": base_weight(own)}
+                rates = put(rates, f"{path}/kernel", 0.0)
+            params = drop(put(params, path, patch.fold(own)), at)
             rates = drop(rates, at)
     return plan._replace(params=params, rates=rates)
 
