@@ -10,13 +10,17 @@ from tl_jax.losses import cross_entropy
 from tl_jax.models import bert
 from tl_jax.optim import adamw
 from tl_jax.transfer import (
+    bitfit,
+    blocks,
     chain,
     context,
     describe,
+    discriminative,
     fold,
     foldable,
     freeze,
     full,
+    layer_norms,
     layerwise,
     lora,
     merge,
@@ -47,6 +51,10 @@ METHODS = GRAFTS | {
     "bias only": chain(freeze(".*"), rate(".*/bias", 1.0)),
     "two rates": chain(freeze(".*"), rate("blocks/1/.*", 0.1), rate("head/.*", 2.0)),
     "layer-wise": layerwise(0.5),
+    "bitfit": chain(freeze(".*"), bitfit(), rate("head/.*", 1.0)),
+    "layer norms": chain(freeze(".*"), layer_norms()),
+    "surgical": chain(freeze(".*"), blocks(0, 1), rate("head/.*", 1.0)),
+    "discriminative": discriminative(),
     "lora on a frozen base": chain(freeze(".*"), lora(2, QV), rate("head/.*", 1.0)),
 }
 

@@ -30,6 +30,14 @@ from tl_jax.transfer.surgery import (
     stack_layers,
     unstack_layers,
 )
+from tl_jax.transfer.tuning import (
+    batch_norms,
+    bitfit,
+    blocks,
+    discriminative,
+    keep_head,
+    layer_norms,
+)
 from tl_jax.transfer.warp import Warp, warp
 from tl_jax.tree import diff, merge, partition
 
@@ -45,6 +53,9 @@ __all__ = [
     "StepNorm",
     "Warp",
     "at_step",
+    "batch_norms",
+    "bitfit",
+    "blocks",
     "certified_fold",
     "chain",
     "context",
@@ -52,11 +63,14 @@ __all__ = [
     "dequantise",
     "describe",
     "diff",
+    "discriminative",
     "fold",
     "foldable",
     "freeze",
     "full",
     "graft",
+    "keep_head",
+    "layer_norms",
     "layerwise",
     "lora",
     "merge",
