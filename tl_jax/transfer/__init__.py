@@ -13,6 +13,7 @@ from tl_jax.transfer.per_step import (
 )
 from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, top, trainable
 from tl_jax.transfer.prompts import Prefix, prefix
+from tl_jax.transfer.scaling import IA3, ia3
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -24,6 +25,7 @@ from tl_jax.transfer.warp import Warp, warp
 from tl_jax.tree import diff, merge, partition
 
 __all__ = [
+    "IA3",
     "Context",
     "LoRA",
     "Prefix",
@@ -41,6 +43,7 @@ __all__ = [
     "freeze",
     "full",
     "graft",
+    "ia3",
     "layerwise",
     "lora",
     "merge",

@@ -34,9 +34,10 @@ def foldable(params: Params) -> bool:
 def _in_order(found: Params) -> list[str]:
     """Names of the patches that can be absorbed, in the order that is exact.
 
-    Around y = x W + b: those at the product from the kernel outwards; only when none
-    of them is left, those at the input from the kernel back to x, and those at the
-    output.
+    Those at the root, which make the tree that all others read, and those of W
+    itself. Around y = x W + b then those at the product from the kernel outwards;
+    only when none of them is left, those at the input from the kernel back to x, and
+    those at the output.
     """
 
     def leading(point: str, *, backwards: bool = False) -> tuple[list[str], bool]:
@@ -44,7 +45,10 @@ def _in_order(found: Params) -> list[str]:
         ready = list(takewhile(lambda name: hasattr(found[name], "fold"), at))
         return ready, len(ready) == len(at)
 
-    names, complete = leading("product")
-    if complete:
-        names += leading("input", backwards=True)[0] + leading("output")[0]
-    return names
+    names: list[str] = []
+    for point in ("root", "kernel", "product"):
+        more, complete = leading(point)
+        names += more
+        if not complete:
+            return names
+    return names + leading("input", backwards=True)[0] + leading("output")[0]
