@@ -22,6 +22,7 @@ from tl_jax.transfer import (
     foldable,
     freeze,
     full,
+    ia3,
     layer_norms,
     layerwise,
     loha,
@@ -63,6 +64,8 @@ GRAFTS = {
     "context": context(3, QV),
     "film": context(3, "blocks/1/.*/(up|norm.*|query)|blocks/0/norm_mlp", form="film"),
     "warp": warp(f"{QV}|head"),
+    "ia3": ia3(),
+    "ia3 beside lora": chain(ia3(), lora(2, ".*/(key|value|down)")),
     "two of them": chain(lora(2, QV), lora(3, QV, name="second")),
 }
 METHODS = GRAFTS | {

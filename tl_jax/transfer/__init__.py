@@ -50,6 +50,7 @@ from tl_jax.transfer.quantised import (
     to_int8,
     to_nf4,
 )
+from tl_jax.transfer.scaling import IA3, ia3
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -69,6 +70,7 @@ from tl_jax.transfer.warp import Warp, warp
 from tl_jax.tree import diff, merge, partition
 
 __all__ = [
+    "IA3",
     "NF4",
     "AdaLoRA",
     "Certificate",
@@ -109,6 +111,7 @@ __all__ = [
     "freeze",
     "full",
     "graft",
+    "ia3",
     "keep_head",
     "layer_norms",
     "layerwise",
