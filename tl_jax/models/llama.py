@@ -74,8 +74,8 @@ def llama(
     `kv_heads` are by default `heads`, `head_width` is width / heads, `base` that of
     the rotary angles. `dtype` is what products compute in, `rules` how they are
     differentiated (`nn.rules`); `remat` recomputes each block in the backward pass. A
-    patch at `sequence` gives every token a position; tokens that it puts in front are
-    seen by all and are no part of what is returned.
+    patch at `words` or `sequence` gives every token a position; those that it puts in
+    front are seen by all and are no part of what is returned.
 
     Raises ValueError for sizes that don't divide, `NoMatch` for unknown rules.
     """
@@ -110,11 +110,13 @@ def llama(
 
     def embeddings(site: Params, inputs: dict, key: Key | None) -> tuple[Array, ...]:
         k_tokens, k_patch = keys(key, 2)
+        k_patch, k_words = keys(k_patch, 2)
         tokens = inputs["tokens"]
         mask = inputs.get("mask", jnp.ones_like(tokens)).astype(bool)
         at = inputs.get("positions", jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0))
         at = patched("positions", site, at)
         x = embed(site["tokens"], tokens, key=k_tokens)
+        x, mask, at = patched("words", site, (x, mask, at), key=k_words)
         x, mask, at = patched("sequence", site, (x, mask, at), key=k_patch)
         if at.shape[1] != x.shape[1]:
             raise ValueError(
