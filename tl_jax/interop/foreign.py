@@ -1,5 +1,6 @@
 """What models of other libraries share: the record, and checks of their patches."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -7,8 +8,12 @@ import jax
 
 from tl_jax.models.head import head
 from tl_jax.nn.patches import patched
-from tl_jax.tree import flatten, nearest, sites
+from tl_jax.transfer import fold
+from tl_jax.tree import nearest, no_match, sites
 from tl_jax.types import Key, Model, Outputs, Params, Plan, Stats, Transfer
+
+TRAINS = ("train", "training", "is_training")
+"""Arguments that modules use for "this is training"."""
 
 
 class Foreign(NamedTuple):
@@ -59,16 +64,37 @@ def checker(points: Points, what: str) -> Transfer:
 
 
 def refuse_patches(params: Params, what: str) -> None:
-    """Raise ValueError where a patch is left, with their paths."""
+    """Raise ValueError where a patch is left, with paths, types and points."""
     left = [
-        f"{path}/patch/{name}" if path else f"patch/{name}"
+        f"{path}/patch/{name}".lstrip("/")
+        + f" ({type(patch).__name__} at {patch.point})"
         for path, site in sites(params).items()
-        for name in site.get("patch", {})
+        for name, patch in site.get("patch", {}).items()
     ]
     if left:
         raise ValueError(
-            f"{what} takes no patches: fold them, or take out {', '.join(left)}"
+            f"{what} takes no patches but those that fold; left: {', '.join(left)}"
         )
+
+
+def folded(params: Params, what: str) -> Params:
+    """The parameters with every patch absorbed, in the graph.
+
+    Raises ValueError with the paths of those that can't be.
+    """
+    plain = fold(Plan(params, jax.tree.map(lambda _: 0.0, params), {})).params
+    refuse_patches(plain, f"{what} is called as it is and")
+    return plain
+
+
+def folding(what: str) -> Transfer:
+    """The `check` of a `Foreign` whose patches are folded."""
+
+    def transfer(key: Key, plan: Plan) -> Plan:
+        jax.eval_shape(lambda params: folded(params, what), plan.params)
+        return plan
+
+    return transfer
 
 
 def as_outputs(
@@ -93,11 +119,6 @@ def as_outputs(
     return outputs._replace(logits=head(params["head"], outputs.features, **settings))
 
 
-def leaf_names(tree: Any) -> str:
-    """Some paths of a tree, for an error."""
-    return ", ".join(list(flatten(tree))[:8])
-
-
 def has_point(site: Params, *points: str) -> bool:
     """True if a patch of the site stands at one of the points."""
     return any(patch.point in points for patch in site.get("patch", {}).values())
@@ -116,3 +137,27 @@ def branch(site: Params, value: Any, x: Any, key: Key | None, path: str) -> Any:
             "or branch map one array: graft them at a module that returns one"
         )
     return patched("branch", site, value, x=x, key=key).astype(value.dtype)
+
+
+def by_name(module: Any, inputs: Mapping[str, Any]) -> Callable:
+    """The default `call`: fields as arguments by name, one alone as the first.
+
+    Raises `NoMatch` for a field that the module does not take.
+    """
+    known = inspect.signature(module.__call__).parameters
+    free = any(p.kind == p.VAR_KEYWORD for p in known.values())
+    single = len(inputs) == 1
+    for name in () if single or free else inputs:
+        if name not in known:
+            raise no_match(f"{type(module).__name__}: field", name, known)
+
+    def call(own: Any, inputs: Mapping[str, Any], train: bool) -> Any:
+        flags = {name: train for name in TRAINS if name in known}
+        for name in ("deterministic", "use_running_average"):
+            if name in known:
+                flags[name] = not train
+        if single:
+            return own(*inputs.values(), **flags)
+        return own(**inputs, **flags)
+
+    return call

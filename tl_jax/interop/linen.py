@@ -1,6 +1,5 @@
 """Flax Linen modules as models whose sites take patches, the module untouched."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,17 +9,16 @@ import jax.numpy as jnp
 from tl_jax.interop.foreign import (
     Foreign,
     as_outputs,
+    by_name,
     check_patches,
     checker,
     refuse_patches,
 )
 from tl_jax.interop.linen_layers import MARK, How, Mark, Site, flat, interceptor, unflat
 from tl_jax.nn import Fixed, Running, expand
-from tl_jax.tree import SEPARATOR, get, matches, no_match, put, sites, stable_key
+from tl_jax.tree import SEPARATOR, get, matches, put, sites, stable_key
 from tl_jax.types import Key, Model, Outputs, Params, Plan, Stats, Transfer
 
-TRAINS = ("train", "training", "is_training")
-"""Arguments that modules use for "this is training"."""
 HEAD = dict.fromkeys(("head", "head/hidden"), ("kernel", "input", "product", "output"))
 """What a head that was added serves."""
 OTHERS = ":"
@@ -65,7 +63,7 @@ def linen(
     Raises ImportError without flax, `NoMatch` for a field that the module does not
     take, ValueError, when first applied or by `check`, for patches that nobody serves.
     """
-    own = Wrapped(module, call or _by_name(module, inputs), streams, object())
+    own = Wrapped(module, call or by_name(module, inputs), streams, object())
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), inputs)
     what = f"{type(module).__name__} of Linen"
     table = own.table(shapes)
@@ -254,24 +252,3 @@ def _marked(variables: Mapping[str, Any], how: Any) -> Params:
 
 def _keys(key: Key, streams: tuple[str, ...]) -> dict[str, Key]:
     return {s: stable_key(key, s) if i else key for i, s in enumerate(streams)}
-
-
-def _by_name(module: Any, inputs: Mapping[str, Any]) -> Callable:
-    """The default `call`."""
-    known = inspect.signature(module.__call__).parameters
-    free = any(p.kind == p.VAR_KEYWORD for p in known.values())
-    single = len(inputs) == 1
-    for name in () if single or free else inputs:
-        if name not in known:
-            raise no_match(f"{type(module).__name__}: field", name, known)
-
-    def call(own: Any, inputs: Mapping[str, Any], train: bool) -> Any:
-        flags = {name: train for name in TRAINS if name in known}
-        for name in ("deterministic", "use_running_average"):
-            if name in known:
-                flags[name] = not train
-        if single:
-            return own(*inputs.values(), **flags)
-        return own(**inputs, **flags)
-
-    return call
