@@ -1,9 +1,10 @@
 """Causal language models of Llama's shape (Touvron et al., 2023).
 
 Norms by the root mean square before each branch, rotary positions, keys and values
-for groups of heads, a gated MLP, and no biases.
+for groups of heads, a gated MLP, and biases in few.
 """
 
+from collections.abc import Collection
 from functools import partial
 from typing import Literal, get_args
 
@@ -27,6 +28,7 @@ from tl_jax.nn import (
 )
 from tl_jax.nn.block import mlp
 from tl_jax.nn.dense import keys
+from tl_jax.nn.rotary import Scaling
 from tl_jax.nn.rules import Rules, check_rules
 from tl_jax.types import Array, Key, Model, Outputs, Params, Stats
 
@@ -50,9 +52,11 @@ def llama(
     hidden: int,
     head_width: int | None = None,
     base: float = 10000.0,
+    scaling: Scaling | None = None,
     epsilon: float = 1e-5,
     tied: bool = False,
     activation: str = "silu",
+    biases: Collection[str] = (),
     attention_rate: float = 0.0,
     over: Over = "vocabulary",
     dtype: jnp.dtype = jnp.float32,
@@ -72,10 +76,12 @@ def llama(
     and Wolf, 2017). Logits are in float32 at least.
 
     `kv_heads` are by default `heads`, `head_width` is width / heads, `base` that of
-    the rotary angles. `dtype` is what products compute in, `rules` how they are
-    differentiated (`nn.rules`); `remat` recomputes each block in the backward pass. A
-    patch at `sequence` gives every token a position; tokens that it puts in front are
-    seen by all and are no part of what is returned.
+    the rotary angles, `scaling` what slows them (`nn.rotary`); `biases` names
+    the layers whose products have them, "attention" or "mlp". `dtype` is what products
+    compute in, `rules` how they are differentiated (`nn.rules`); `remat` recomputes
+    each block in the backward pass. A patch at `sequence` gives every token a
+    position; tokens that it puts in front are seen by all and are no part of what is
+    returned.
 
     Raises ValueError for sizes that don't divide, `NoMatch` for unknown rules.
     """
@@ -100,7 +106,7 @@ def llama(
         table = normal(k_embed, (vocabulary, width))
         params: Params = {"embed": {"tokens": {"embedding": table}}}
         params["blocks"] = {
-            str(i): init_block(k, *inner)
+            str(i): init_block(k, *inner, biases)
             for i, k in enumerate(jax.random.split(k_blocks, depth))
         }
         params["norm"] = {"scale": jnp.ones(width)}
@@ -135,7 +141,7 @@ def llama(
         params = expand(params)
         k_embed, k_blocks, k_head = keys(key, 3)
         x, mask, at = embeddings(params["embed"], inputs, k_embed)
-        turn = turns(at, size, base=base, dtype=wide)
+        turn = turns(at, size, base=base, scaling=scaling, dtype=wide)
 
         def step(site: Params, x: Array, key: Key | None) -> Array:
             return body(site, x, mask, turn, key=key)
@@ -205,8 +211,15 @@ def check_sizes(
     return kv_heads, size
 
 
-def init_block(key: Key, width: int, queries: int, groups: int, hidden: int) -> Params:
-    """Attention, gated MLP and two norms of one block, kernels without biases."""
+def init_block(
+    key: Key,
+    width: int,
+    queries: int,
+    groups: int,
+    hidden: int,
+    biases: Collection[str] = (),
+) -> Params:
+    """Attention, gated MLP and two norms of one block."""
     shapes = {
         "attention": {
             "query": (width, queries),
@@ -223,6 +236,9 @@ def init_block(key: Key, width: int, queries: int, groups: int, hidden: int) -> 
     flat = [(layer, name) for layer, sites in shapes.items() for name in sites]
     made: Params = {layer: {} for layer in shapes}
     for k, (layer, name) in zip(jax.random.split(key, len(flat)), flat, strict=True):
-        made[layer][name] = {"kernel": normal(k, shapes[layer][name])}
+        site = {"kernel": normal(k, shapes[layer][name])}
+        if layer in biases:
+            site["bias"] = jnp.zeros(shapes[layer][name][1])
+        made[layer][name] = site
     norms = {n: {"scale": jnp.ones(width)} for n in ("norm_attention", "norm_mlp")}
     return made | norms
