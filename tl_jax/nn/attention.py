@@ -28,13 +28,16 @@ def attend(
     key: Key | None = None,
     rate: float = 0.0,
     rules: Rules = "hand",
+    *,
+    bias: Array | None = None,
+    scale: float | None = None,
 ) -> Array:
-    """softmax(q k^T / sqrt(d)) v, the softmax in float32.
+    """softmax(scale q k^T + bias) v, the softmax in float32.
 
-    q [B H T d], k and v [B G S d], mask (True: look at it) broadcast to [B H T S]
-    -> [B H T d]. A row that may look at nothing takes the mean of all values, never
-    NaN. Dropout with `rate` acts on the weights if there is a key. `rules` say how it
-    is differentiated (`nn.rules`).
+    q [B H T d], k and v [B G S d], mask (True: look at it) and bias broadcast to
+    [B H T S] -> [B H T d]; `scale` is 1 / sqrt(d) by default. A row that may look at
+    nothing takes the mean of all values, never NaN. Dropout with `rate` acts on the
+    weights if there is a key. `rules` say how it is differentiated (`nn.rules`).
 
     Where G is a divisor of H, each head of k and v serves H/G consecutive ones of q
     (Ainslie et al., 2023), as further rows of one product: nothing is repeated.
@@ -42,8 +45,11 @@ def attend(
     shape = q.shape
     if k.shape[1] != shape[1]:
         grouped = (shape[0], k.shape[1], -1)
-        mask = jnp.broadcast_to(mask, (*shape[:3], k.shape[2]))
+        every = (*shape[:3], k.shape[2])
+        mask = jnp.broadcast_to(mask, every)
         q, mask = (x.reshape(*grouped, x.shape[3]) for x in (q, mask))
+        if bias is not None:
+            bias = jnp.broadcast_to(bias, every).reshape(mask.shape)
     kept = None
     if key is not None and rate > 0:
         weights = (*q.shape[:3], k.shape[2])
@@ -52,79 +58,101 @@ def attend(
         own = half_looked_up if by_hand(rules) else plain_half_looked_up
     else:
         own = looked_up if by_hand(rules) else plain_looked_up
-    return own(q, k, v, mask, kept).reshape(shape)
+    scale = shape[-1] ** -0.5 if scale is None else scale
+    return own(scale, q, k, v, mask, bias, kept).reshape(shape)
 
 
-@jax.custom_jvp
-def looked_up(q: Array, k: Array, v: Array, mask: Array, kept: Array | None) -> Array:
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def looked_up(
+    scale: float,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array,
+    bias: Array | None,
+    kept: Array | None,
+) -> Array:
     """`attend` with given dropout, `kept` [B H T S] or None, and a rule of its own.
 
     With P the weights, dO = P dS V + P dV where dS is the scores' tangent less its
     mean under P: only P is kept for the backward pass, and V's product comes before
     the division by the softmax's sum.
     """
-    return plain_looked_up(q, k, v, mask, kept)
+    return plain_looked_up(scale, q, k, v, mask, bias, kept)
 
 
-def plain_looked_up(q, k, v, mask, kept) -> Array:
+def plain_looked_up(scale, q, k, v, mask, bias, kept) -> Array:
     """The same with JAX's own derivatives."""
-    powers, total = _powers(q, k, mask)
+    powers, total = _powers(scale, q, k, mask, bias)
     return _values(_dropped(powers, kept), v) / total
 
 
 @looked_up.defjvp
-def _looked_up_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    q, k, v, mask, kept = primals
-    dq, dk, dv, *_ = tangents
-    powers, total = _powers(q, k, mask)
+def _looked_up_rule(scale, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    q, k, v, mask, bias, kept = primals
+    dq, dk, dv, _, dbias, _ = tangents
+    powers, total = _powers(scale, q, k, mask, bias)
     weights = powers / total
     seeing = _seeing(mask, q.dtype)  # applied where the arrays are small
-    scores = (_scores(dq * seeing, k) + _scores(q * seeing, dk)) / q.shape[-1] ** 0.5
+    scores = (_scores(dq * seeing, k) + _scores(q * seeing, dk)) * scale
+    if dbias is not None:
+        scores = scores + dbias * seeing
     moved = weights * (scores - (weights * scores).sum(-1, keepdims=True))
     shown = _dropped(weights, kept)
     return _values(shown, v), _values(_dropped(moved, kept), v) + _values(shown, dv)
 
 
-@jax.custom_vjp
-def half_looked_up(q, k, v, mask, kept) -> Array:
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def half_looked_up(scale, q, k, v, mask, bias, kept) -> Array:
     """`looked_up` in half precision: its backward products are in q's dtype, too.
 
     As with `half_product`: reverse mode and forward over reverse.
     """
-    return plain_half_looked_up(q, k, v, mask, kept)
+    return plain_half_looked_up(scale, q, k, v, mask, bias, kept)
 
 
-def plain_half_looked_up(q, k, v, mask, kept) -> Array:
+def plain_half_looked_up(scale, q, k, v, mask, bias, kept) -> Array:
     """The same with JAX's own derivatives, whose products are in float32."""
-    return _half_forward(q, k, v, mask, kept)[0]
+    return _half_forward(scale, q, k, v, mask, bias, kept)[0]
 
 
-def _half_forward(q, k, v, mask, kept) -> tuple[Array, tuple]:
-    powers, total = _powers(q, k, mask)
+def _half_forward(scale, q, k, v, mask, bias, kept) -> tuple[Array, tuple]:
+    powers, total = _powers(scale, q, k, mask, bias)
     weights = (powers / total).astype(q.dtype)
     y = _values(_dropped(weights, kept), v)
-    return y, (q, k, v, mask, weights, kept, y)
+    return y, (q, k, v, mask, bias, weights, kept, y)
 
 
-def _half_backward(saved: tuple, cotangent: Array) -> tuple:
-    q, k, v, mask, weights, kept, y = saved
+def _half_backward(scale, saved: tuple, cotangent: Array) -> tuple:
+    q, k, v, mask, bias, weights, kept, y = saved
     dy = cotangent.astype(q.dtype)
     mean = (cotangent * y).sum(-1, keepdims=True)
     scores = _dropped(_scores(dy, v), kept) - mean
-    scale = _seeing(mask, jnp.float32) / q.shape[-1] ** 0.5
-    scores = (weights * scores * scale).astype(q.dtype)
+    scores = weights * scores * _seeing(mask, jnp.float32)
+    dbias = None if bias is None else _summed(scores, bias)
+    scores = (scores * scale).astype(q.dtype)
     dq = _values(scores, k)
     dk = _gathered(scores, q)
     dv = _gathered(_dropped(weights, kept), dy)
-    return *(x.astype(q.dtype) for x in (dq, dk, dv)), None, None
+    return *(x.astype(q.dtype) for x in (dq, dk, dv)), None, dbias, None
 
 
 half_looked_up.defvjp(_half_forward, _half_backward)
 
 
-def _powers(q: Array, k: Array, mask: Array) -> tuple[Array, Array]:
+def _summed(x: Array, like: Array) -> Array:
+    """x [B H T S] summed over the axes along which `like` was repeated."""
+    over = tuple(i for i, n in enumerate(like.shape) if n == 1 < x.shape[i])
+    return x.sum(over, keepdims=True).astype(like.dtype)
+
+
+def _powers(
+    scale: float, q: Array, k: Array, mask: Array, bias: Array | None
+) -> tuple[Array, Array]:
     """Powers [B H T S] of the scores less their maximum, and their sum [B H T 1]."""
-    scores = _scores(q, k) / q.shape[-1] ** 0.5
+    scores = _scores(q, k) * scale
+    if bias is not None:
+        scores = scores + bias
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     powers = jnp.exp(scores - lax.stop_gradient(scores.max(-1, keepdims=True)))
     return powers, powers.sum(-1, keepdims=True)
@@ -202,30 +230,46 @@ def attention(
     kv_heads: int | None = None,
     turn: Turns | None = None,
     causal: bool = False,
+    bias: Array | None = None,
+    memory: Array | None = None,
+    scale: float | None = None,
     rate: float = 0.0,
     rules: Rules = "hand",
     key: Key | None = None,
 ) -> Array:
-    """Self-attention of one site (Vaswani et al., 2017).
+    """Attention of one site to its own tokens, or to others (Vaswani et al., 2017).
 
-    x [B T D], mask [B S] of the keys (True: present) -> [B T D]. `kv_heads` are the
-    heads G of keys and values, by default those of the queries; `turn` rotates
-    queries and keys; `causal` shows each token the ones up to itself; `rules` say how
-    all is differentiated (`nn.rules`).
+    x [B T D], mask [B S] of the keys (True: present) -> [B T D]. Keys and values are
+    of `memory` [B S D], by default of x itself. `kv_heads` are the heads G of keys and
+    values, by default those of the queries; `turn` rotates queries and keys; `causal`
+    shows each token the ones up to itself; `bias` [1 or B, H T S] is added to the
+    scores, which `scale` multiplies, 1 / sqrt(d) by default; `rules` say how all is
+    differentiated (`nn.rules`).
 
     Patches at `kv` map (keys [B G S d], values, mask [B S]), the keys already turned,
-    and put new ones in front; those at `branch` the result, with x beside.
+    and put new ones in front, which get no bias; those at `branch` the result, with x
+    beside.
     """
     k_q, k_k, k_v, k_o, k_w, k_p, k_b = keys(key, 7)
     by, groups = partial(dense, rules=rules), kv_heads or heads
+    source = x if memory is None else memory
     q = split_heads(by(site["query"], x, key=k_q), heads)
-    k = split_heads(by(site["key"], x, key=k_k), groups)
-    v = split_heads(by(site["value"], x, key=k_v), groups)
+    k = split_heads(by(site["key"], source, key=k_k), groups)
+    v = split_heads(by(site["value"], source, key=k_v), groups)
     if turn is not None:
         q, k = rotary(q, turn), rotary(k, turn)
-    k, v, mask = patched("kv", site, (k, v, mask), x=x, key=k_p)
+    k, v, mask = patched("kv", site, (k, v, mask), x=source, key=k_p)
     seen = earlier(mask, x.shape[1]) if causal else mask[:, None, :]
-    y = attend(q, k, v, seen[:, None], k_w, rate, rules).astype(x.dtype)
+    how = dict(bias=in_front(bias, k.shape[2]), scale=scale)
+    y = attend(q, k, v, seen[:, None], k_w, rate, rules, **how).astype(x.dtype)
     y = y.swapaxes(1, 2).reshape(*x.shape[:2], -1)
     y = by(site["output"], y, key=k_o)
     return patched("branch", site, y, x=x, key=k_b)
+
+
+def in_front(bias: Array | None, count: int) -> Array | None:
+    """A bias [... S] of the last S of `count` keys, with zeros for those in front."""
+    if bias is None or bias.shape[-1] == count:
+        return bias
+    more = [(0, 0)] * (bias.ndim - 1) + [(count - bias.shape[-1], 0)]
+    return jnp.pad(bias, more)
