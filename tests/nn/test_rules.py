@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from tl_jax.nn import conv, layer_norm
 from tl_jax.nn.activations import activate
-from tl_jax.nn.attention import attend
+from tl_jax.nn.attend import attend
 from tl_jax.nn.dense import dense, product, thin_product
 from tl_jax.nn.rules import Rules
 from tl_jax.tree import NoMatch
