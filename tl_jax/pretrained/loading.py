@@ -19,6 +19,7 @@ from tl_jax.pretrained import (
     resnet,
     squeezenet,
     state_dicts,
+    t5,
     vit,
 )
 from tl_jax.pretrained.family import Reader, Recipe, Unsupported
@@ -30,7 +31,7 @@ from tl_jax.pretrained.spec import ASSETS, resolve
 from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.types import Pretrained
 
-FAMILIES = (bert, llama, vit, resnet, inverted, squeezenet)
+FAMILIES = (bert, llama, t5, vit, resnet, inverted, squeezenet)
 READERS: Mapping[str, Reader] = {
     kind: reader for family in FAMILIES for kind, reader in family.READERS.items()
 }
@@ -60,9 +61,9 @@ def load(
     are float32. `remat` recomputes a transformer's blocks in the backward pass. All
     families take `rules` of derivatives (`nn.rules`). BERT and its kin also take
     `features`, `over`, `rate`, `attention_rate` and `head_rate`, as in `models.bert`;
-    ViT these but `over`; Llama `over` and `attention_rate`; ResNet, MobileNetV2 and
-    EfficientNet-lite `rate`, `momentum`, `norm_groups`, `form`, the last two
-    `path_rate`; SqueezeNet `rate` and `form`.
+    ViT these but `over`; Llama `over` and `attention_rate`; T5 `over`, `tied`
+    and `rate`; ResNet, MobileNetV2 and EfficientNet-lite `rate`, `momentum`,
+    `norm_groups`, `form`, the last two `path_rate`; SqueezeNet `rate` and `form`.
 
     Every tensor of the file and every leaf of the tree is accounted for. `source`
     holds the `spec`, a content `hash`, what was `omitted` and why, and what `save`
