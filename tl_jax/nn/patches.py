@@ -9,7 +9,7 @@ from tl_jax.types import Array, Key, Params
 
 POINTS = (
     *("kernel", "input", "product", "output", "branch"),
-    *("kv", "sequence", "positions", "tokens"),
+    *("kv", "positions", "words", "sequence", "tokens"),
     *("attention_sum", "cross_sum", "mlp_sum", "root"),
 )
 """What a patch may map:
@@ -19,6 +19,8 @@ input, product, output: a layer's input; x W; x W + b
 branch: what an attention or an MLP returns, `x` being what it read
 kv: an attention's (keys, values, mask)
 positions: at `embed`, each token's position before it is looked up or turned
+words: at `embed`, (words, mask, positions) before positions and types join them: what
+    further words in front would be
 sequence: at `embed`, (tokens, mask, positions); further tokens go in front
 tokens: at a block, [B T D] as they enter it
 attention_sum, cross_sum, mlp_sum: at a block, a branch just before the residual sum,

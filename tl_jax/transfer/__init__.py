@@ -12,7 +12,18 @@ from tl_jax.transfer.per_step import (
     stats_at_step,
 )
 from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, top, trainable
-from tl_jax.transfer.prompts import Prefix, prefix
+from tl_jax.transfer.prompts import (
+    DeepPrompt,
+    Prefix,
+    PrefixEncoder,
+    Prompt,
+    PromptEncoder,
+    p_tuning,
+    plain,
+    prefix,
+    prompt,
+    vpt,
+)
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -25,8 +36,12 @@ from tl_jax.tree import diff, merge, partition
 
 __all__ = [
     "Context",
+    "DeepPrompt",
     "LoRA",
     "Prefix",
+    "PrefixEncoder",
+    "Prompt",
+    "PromptEncoder",
     "SharedContext",
     "StepNorm",
     "Warp",
@@ -45,9 +60,12 @@ __all__ = [
     "lora",
     "merge",
     "new_head",
+    "p_tuning",
     "partition",
     "per_step_norms",
+    "plain",
     "prefix",
+    "prompt",
     "rate",
     "resize_positions",
     "set_head",
@@ -57,5 +75,6 @@ __all__ = [
     "totals",
     "trainable",
     "unstack_layers",
+    "vpt",
     "warp",
 ]
