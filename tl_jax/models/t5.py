@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from tl_jax.models.llama import Over
+from tl_jax.models.t5_cached import decoder_of
 from tl_jax.models.t5_sides import Style, decode, encode, score
 from tl_jax.nn import dense, expand, normal, own_tokens
 from tl_jax.nn.dense import keys
@@ -34,6 +35,7 @@ def t5(
     scaled: bool | None = None,
     epsilon: float = 1e-6,
     rate: float = 0.0,
+    first: int = 0,
     over: Over = "vocabulary",
     dtype: jnp.dtype = jnp.float32,
     rules: Rules = "hand",
@@ -57,10 +59,11 @@ def t5(
 
     `head_width` is by default width / heads, `decoder_depth` the depth, 0 for an
     encoder alone. There are `buckets` of distances, those from `most` on share one.
-    `rate` is dropout, everywhere. `dtype` is what products compute in, `rules` how
-    they are differentiated (`nn.rules`); `remat` recomputes each block in the backward
-    pass. A patch at `sequence` of `embed` is the encoder's: its tokens are seen by
-    encoder and decoder and are no part of what is returned.
+    What `decode` writes begins with the token `first`. `rate` is dropout, everywhere.
+    `dtype` is what products compute in, `rules` how they are differentiated
+    (`nn.rules`); `remat` recomputes each block in the backward pass. A patch at
+    `sequence` of `embed` is the encoder's: its tokens are seen by encoder and decoder
+    and are no part of what is returned.
 
     Raises ValueError for sizes that don't divide, `NoMatch` for unknown choices.
     """
@@ -106,7 +109,8 @@ def t5(
         states = tuple(s.astype(wide) for s in states)
         return Outputs(found.astype(wide), logits, tokens.astype(wide), states), stats
 
-    return Model(init, apply, width)
+    words = bool(later) and over == "vocabulary"
+    return Model(init, apply, width, decoder_of(style, first) if words else None)
 
 
 def mean_of(tokens: Array, mask: Array) -> Array:

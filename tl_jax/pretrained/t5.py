@@ -51,6 +51,7 @@ OMITTED = {
         "distances between the sides are not used"
     )
 }
+FIRST = "decoder_start_token_id"
 SUPPORTED = {"quantization_config": (None,), "is_encoder_decoder": (True, None, False)}
 
 
@@ -189,6 +190,7 @@ def _settings(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
         activation=activation,
         epsilon=number(config, ["layer_norm_epsilon"], 1e-6),
         rate=number(config, ["dropout_rate"], 0.1),
+        first=whole({FIRST: 0} | config, FIRST, 0),
     )
     try:
         head_size(settings["width"], settings["heads"], settings["head_width"])
