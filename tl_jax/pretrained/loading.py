@@ -23,6 +23,7 @@ from tl_jax.pretrained import (
     vit,
 )
 from tl_jax.pretrained.family import Reader, Recipe, Unsupported
+from tl_jax.pretrained.gguf_tokenizer import tokenizer_of
 from tl_jax.pretrained.leaves import apart
 from tl_jax.pretrained.names import Fit, Misfit, fit, to_ours
 from tl_jax.pretrained.preprocess import load_preprocess
@@ -93,7 +94,8 @@ def load(
     preprocess = tokenizer = None
     if recipe.positions is not None:
         vocabulary = recipe.leaves["embed/tokens/embedding"][0]
-        tokenizer = load_tokenizer(folder, recipe.positions, vocabulary)
+        own = tokenizer_of if folder.is_file() else load_tokenizer
+        tokenizer = own(folder, recipe.positions, vocabulary)
     if recipe.preprocess is not None:
         preprocess = load_preprocess(folder, recipe.preprocess)
     params, stats = apart(flat)
@@ -165,9 +167,10 @@ def _located(
     """A folder, or a file of weights and what it is."""
     place = resolve(spec, revision)
     asset = ASSETS.get(spec) if isinstance(spec, str) else None
-    if architecture is not None and (asset or place.is_dir()):
+    known = place.is_dir() or place.suffix in files.DESCRIBED
+    if architecture is not None and (asset or known):
         raise superfluous(spec, architecture)
-    if place.is_dir():
+    if place.is_dir() or place.suffix in files.DESCRIBED:
         return place, None
     architecture = asset.architecture if asset else architecture
     return place, state_dicts.chosen(architecture, str(place))
