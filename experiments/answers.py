@@ -19,6 +19,7 @@ def rows(problem: Problem, logits: np.ndarray) -> list[Row]:
     """An answer an example, in the order of the examples."""
     made: dict[str, Callable[[Problem, np.ndarray], list[Row]]] = {
         "classification": _classes,
+        "fewshot": _classes,
         "regression": _numbers,
         "multilabel": _labels,
         "tokens": _tags,

@@ -21,7 +21,7 @@ from experiments.phases import cast_of, setting_of
 from experiments.plans import base_params, first_plan, next_plan
 from experiments.programs import Programs, predicting, training
 from experiments.progress import Progress
-from experiments.records import seconds_until
+from experiments.records import seconds_until, step_seconds
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
 from tl_jax.algorithms import AVERAGE, current, replan
@@ -264,6 +264,8 @@ def _finish(
         "total": sum(total for _, total in sums),
         "seconds": time.perf_counter() - began,
         "peak_memory_mb": max(p.bytes for p in programs) / 1e6,
+        "step_seconds": step_seconds(job.folder / "timings.jsonl"),
+        "saved_mb": store.saved_bytes(job.folder) / 1e6,
         "programs": sum(len(p) for p in programs),
         "after": {str(k): evaluate.score(task, own) for k, own in after.items()},
         "confusion": evaluate.confusion(task, found, len(problem.classes)),

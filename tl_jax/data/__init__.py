@@ -51,10 +51,16 @@ from tl_jax.data.task_families import (
 from tl_jax.data.task_numbers import TaskNumbers, evaluation_numbers, task_numbers
 from tl_jax.data.tfds import from_tfds
 from tl_jax.data.tokenise import Tokens, tokenise, tokenise_spans, tokenise_words
+from tl_jax.data.varied_resident import (
+    DeviceVaried,
+    varied_device_episodes,
+    varied_resident,
+)
 
 __all__ = [
     "PICTURES",
     "DeviceEpisodes",
+    "DeviceVaried",
     "Episodes",
     "Examples",
     "Family",
@@ -124,5 +130,7 @@ __all__ = [
     "tokenise",
     "tokenise_spans",
     "tokenise_words",
+    "varied_device_episodes",
     "varied_episodes",
+    "varied_resident",
 ]

@@ -12,6 +12,7 @@ from tl_jax.models.readout import readout
 from tl_jax.models.relation import relation_module
 from tl_jax.models.resnet import resnet
 from tl_jax.models.squeezenet import squeezenet
+from tl_jax.models.t5 import t5
 from tl_jax.models.values import values
 from tl_jax.models.vit import vit
 
@@ -29,6 +30,7 @@ __all__ = [
     "relation_module",
     "resnet",
     "squeezenet",
+    "t5",
     "values",
     "vit",
 ]

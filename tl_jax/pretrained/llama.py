@@ -23,6 +23,7 @@ from tl_jax.pretrained.family import (
 from tl_jax.pretrained.files import did_you_mean
 from tl_jax.pretrained.leaves import shapes_of
 from tl_jax.pretrained.names import Layout, Row, expand
+from tl_jax.pretrained.rope import LENGTH, angles_of
 from tl_jax.types import Model
 
 BODY: list[Row] = [
@@ -45,16 +46,15 @@ HEADS: Mapping[str, tuple[Over, str]] = {
 """Architecture -> (what its head reads, the head's module)."""
 BODY_ONLY = "LlamaModel"
 SUPPORTED = {
-    "attention_bias": (False, None),
-    "mlp_bias": (False, None),
+    "attention_bias": (False, True, None),
+    "mlp_bias": (False, True, None),
     "sliding_window": (None,),
     "quantization_config": (None,),
 }
 FREQUENCIES = r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
-BASE = 10000.0
-LENGTH, GROUPS, HEAD = "max_position_embeddings", "num_key_value_heads", "head_dim"
-PLAIN = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1.0}
-"""What may stand beside the base: it says that nothing is scaled."""
+GROUPS, HEAD = "num_key_value_heads", "head_dim"
+BIASES = {"attention_bias": "attention", "mlp_bias": "mlp"}
+"""Field -> the layer whose products then have biases."""
 
 
 def recipe(
@@ -85,7 +85,7 @@ def recipe(
     options |= dict(head=head, attention_rate=settings["attention_rate"])
     return Recipe(
         model,
-        _layout(settings["depth"], table[1] if kept else None, tied, head),
+        _layout(config, settings["depth"], table[1] if kept else None, tied, head),
         _leaves(model, config, over if kept else None),
         options | {"dtype": jnp.dtype(dtype).name},
         named if kept else BODY_ONLY,
@@ -144,6 +144,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `llama` that config.json decides."""
     heads = whole(config, "num_attention_heads")
     given = {name: value for name, value in config.items() if value is not None}
+    base, scaling = angles_of(config)
     settings: dict[str, Any] = dict(
         vocabulary=whole(config, "vocab_size"),
         width=whole(config, "hidden_size"),
@@ -152,7 +153,9 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
         kv_heads=whole({GROUPS: heads} | given, GROUPS),
         head_width=whole(given, HEAD) if HEAD in given else None,
         hidden=whole(config, "intermediate_size"),
-        base=_base(config),
+        base=base,
+        scaling=scaling,
+        biases=_biases(config),
         epsilon=number(config, ["rms_norm_eps"], 1e-6),
         attention_rate=number(config, ["attention_dropout"], 0.0),
         activation=choice(config, "hidden_act", ACTIVATIONS, "silu"),
@@ -165,43 +168,21 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _base(config: Mapping[str, Any]) -> float:
-    """The base of the rotary angles, `rope_theta` at the top or in `rope_parameters`.
-
-    Raises `Unsupported` for angles that are scaled.
-    """
-    bases = {"rope_theta": config.get("rope_theta")}
-    for field in ("rope_scaling", "rope_parameters"):
-        inner = config.get(field)
-        if inner is None:
-            continue
-        if not isinstance(inner, dict):
-            raise Unsupported(
-                f"config.json: {field} is {inner!r}, expected null or an object"
-            )
-        for name, value in inner.items():
-            if name == "rope_theta":
-                bases[f"{field}.rope_theta"] = value
-            elif name not in PLAIN or value not in (PLAIN[name], None):
-                raise Unsupported(
-                    f"config.json: {field} has {name} {value!r}; rotary angles are "
-                    "computed unscaled, of type 'default', alone"
-                )
-    found = {name: value for name, value in bases.items() if value is not None}
-    for name, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 1:
-            raise Unsupported(
-                f"config.json: {name} is {value!r}, expected a number above 1"
-            )
-    if len(set(found.values())) > 1:
-        shown = " but ".join(f"{name} is {value}" for name, value in found.items())
-        raise Unsupported(f"config.json: {shown}")
-    return float(next(iter(found.values()), BASE))
+def _biases(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The layers whose products have biases."""
+    return tuple(layer for field, layer in BIASES.items() if config.get(field))
 
 
-def _layout(depth: int, module: str | None, tied: bool, head: str) -> Layout:
+def _layout(
+    config: Mapping[str, Any], depth: int, module: str | None, tied: bool, head: str
+) -> Layout:
     """Names of the body and of the head that is kept, `module`."""
-    rows, ties = list(BODY), {}
+    biased = tuple(f"/{layer}/" for layer in _biases(config))
+    rows: list[Row] = [
+        (ours, theirs, "dense" if any(b in ours for b in biased) else kind)
+        for ours, theirs, kind in BODY
+    ]
+    ties = {}
     if tied:
         ties = {f"{module}.weight": "embed/tokens/embedding"}
     elif module is not None:

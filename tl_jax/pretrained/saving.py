@@ -28,7 +28,7 @@ from tl_jax.pretrained.names import (
     to_theirs,
 )
 from tl_jax.pretrained.preprocess import FILE, save_preprocess
-from tl_jax.pretrained.tokenizer import FILES
+from tl_jax.pretrained.tokenizer import FILES, save_tokenizer
 from tl_jax.pretrained.vision import counters
 from tl_jax.types import Params, Pretrained
 
@@ -284,7 +284,7 @@ def _copy_beside(made: Path, pretrained: Pretrained, recipe: Recipe) -> None:
             (made / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(folder / name, made / name)
     if pretrained.tokenizer is not None and not any((made / n).exists() for n in FILES):
-        pretrained.tokenizer.encoder.save(str(made / "tokenizer.json"))
+        save_tokenizer(made, pretrained.tokenizer)
     if recipe.preprocess is not None and pretrained.preprocess is not None:
         save_preprocess(made, folder, pretrained.preprocess)
 

@@ -1,0 +1,6 @@
+"""Sequences from a model that goes on token by token."""
+
+from tl_jax.generation.beams import Beams, beam_search
+from tl_jax.generation.greedy import greedy
+
+__all__ = ["Beams", "beam_search", "greedy"]
