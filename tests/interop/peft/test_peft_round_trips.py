@@ -153,7 +153,7 @@ def test_a_stacked_plan_is_written_block_by_block(bases, tmp_path):
 
 
 def test_pissa_is_written_beside_the_base_itself(bases, tmp_path):
-    """Twice the rank, and a file whose tensors PEFT adds to kernels that did not move."""
+    """Of twice the rank, whose product is added to kernels that did not move."""
     base = bases["bert"]
     folder = peft.write(tmp_path / "x", moved(plan_of(base, pissa(2, QV))), base)
     config = json.loads((folder / "adapter_config.json").read_text())

@@ -16,13 +16,15 @@ from tl_jax.interop.peft.settings import CONFIG, short_names
 from tl_jax.pretrained import files
 from tl_jax.pretrained.names import to_theirs
 from tl_jax.transfer.low_rank import LoRA, as_lora
-from tl_jax.transfer.prompts import Prompt, PromptEncoder, plain
+from tl_jax.transfer.prompts import Prefix, Prompt, PromptEncoder, plain
 from tl_jax.transfer.surgery import unstack_layers
 from tl_jax.tree import diff, flatten, get, sites
 from tl_jax.types import Patch, Plan, Pretrained
 
 HEADS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Tasks whose head PEFT always takes from the adapter."""
+ATTENTION = {"query", "key", "value"}
+"""What makes a site an attention."""
 
 
 def write(
@@ -60,6 +62,7 @@ def write(
     nodes = _nodes(modules, plan)
     kind = _kind(nodes, made)
     check_pooling(modules, any(isinstance(own, Prompt) for own in nodes.values()))
+    _check_blocks(plan, nodes)
     written = CODECS[kind].write(nodes)
     whole, settings = _whole(kind, modules, plan, pretrained, set(nodes))
     config = _config(kind, modules, written, pretrained) | settings
@@ -103,6 +106,16 @@ def _kind(nodes: dict[str, Patch], made: list[Patch]) -> str:
         f"patches {', '.join(sorted(c.__name__ for c in classes))}, expected those of "
         f"one kind of PEFT: {'; '.join(_told(k, c) for k, c in CODECS.items())}"
     )
+
+
+def _check_blocks(plan: Plan, nodes: dict[str, Patch]) -> None:
+    """Raise where some attentions have no prefix, which PEFT gives to all."""
+    own = [path for path, patch in nodes.items() if isinstance(patch, Prefix)]
+    every = [p for p, site in sites(plan.params).items() if site.keys() >= ATTENTION]
+    if own and len(own) < len(every):
+        raise ValueError(
+            f"prefixes at {len(own)} of {len(every)} attentions, expected all: {own}"
+        )
 
 
 def _told(kind: str, codec: Codec) -> str:
@@ -198,17 +211,12 @@ def _config(
         **written.config,
     }
     if written.modules:
-        known = [modules.full(module) for module in modules.sites]
-        chosen = [modules.full(module) for module in written.modules]
-        config["target_modules"] = short_names(chosen, known)
+        config |= _targets(modules, written)
     for field in ("rank_pattern", "alpha_pattern"):
         if config.get(field):
             config[field] = {
                 modules.full(module): value for module, value in config[field].items()
             }
-    if "feedforward_modules" in config:
-        inside = config["feedforward_modules"]
-        config["feedforward_modules"] = [modules.full(module) for module in inside]
     if kind in PROMPTS:
         base = modules.config
         heads = base.get("num_attention_heads", base.get("n_heads"))
@@ -217,6 +225,18 @@ def _config(
         depth = base.get("num_hidden_layers", base.get("n_layers"))
         config |= {"num_attention_heads": heads, "num_layers": depth}
     return config
+
+
+def _targets(modules: Modules, written: Written) -> dict[str, Any]:
+    """`target_modules`, and the `feedforward_modules` among them."""
+    known = [modules.full(module) for module in modules.sites]
+    inside = written.config.get("feedforward_modules", ())
+    apart = [modules.full(m) for m in written.modules if m not in inside]
+    found = short_names(apart, known)
+    if "feedforward_modules" not in written.config:
+        return {"target_modules": found}
+    own = short_names([modules.full(module) for module in inside], known)
+    return {"target_modules": sorted(found + own), "feedforward_modules": own}
 
 
 def _network(made: list[Patch]) -> dict[str, Any]:
