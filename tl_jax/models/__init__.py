@@ -15,6 +15,7 @@ from tl_jax.models.squeezenet import squeezenet
 from tl_jax.models.t5 import t5
 from tl_jax.models.values import values
 from tl_jax.models.vit import vit
+from tl_jax.models.writing import writing
 
 __all__ = [
     "bert",
@@ -33,4 +34,5 @@ __all__ = [
     "t5",
     "values",
     "vit",
+    "writing",
 ]
