@@ -40,17 +40,6 @@ from tl_jax.transfer.per_step import (
     stats_at_step,
 )
 from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, top, trainable
-from tl_jax.transfer.prompts import Prefix, prefix
-from tl_jax.transfer.quantised import (
-    NF4,
-    Int8,
-    dequantise,
-    quantise,
-    quantised,
-    to_int8,
-    to_nf4,
-)
-from tl_jax.transfer.scaling import IA3, ia3
 from tl_jax.transfer.prompts import (
     DeepPrompt,
     Prefix,
@@ -63,6 +52,16 @@ from tl_jax.transfer.prompts import (
     prompt,
     vpt,
 )
+from tl_jax.transfer.quantised import (
+    NF4,
+    Int8,
+    dequantise,
+    quantise,
+    quantised,
+    to_int8,
+    to_nf4,
+)
+from tl_jax.transfer.scaling import IA3, ia3
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -87,6 +86,7 @@ __all__ = [
     "AdaLoRA",
     "Certificate",
     "Context",
+    "DeepPrompt",
     "DoRA",
     "Folded",
     "Int8",
@@ -95,12 +95,11 @@ __all__ = [
     "KernelLoRA",
     "LoHa",
     "LoKr",
-    "DeepPrompt",
     "LoRA",
     "LookupLoRA",
     "Prefix",
-    "Projections",
     "PrefixEncoder",
+    "Projections",
     "Prompt",
     "PromptEncoder",
     "SharedContext",
@@ -140,19 +139,16 @@ __all__ = [
     "new_head",
     "olora",
     "orthogonality",
-    "partition",
-    "per_step_norms",
-    "pissa",
-    "prefix",
-    "quantise",
-    "quantised",
-    "rank_budget",
     "p_tuning",
     "partition",
     "per_step_norms",
+    "pissa",
     "plain",
     "prefix",
     "prompt",
+    "quantise",
+    "quantised",
+    "rank_budget",
     "rate",
     "resize_positions",
     "rslora",
