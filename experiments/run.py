@@ -21,7 +21,7 @@ from experiments.phases import cast_of, setting_of
 from experiments.plans import base_params, first_plan, next_plan
 from experiments.programs import Programs, predicting, training
 from experiments.progress import Progress
-from experiments.records import seconds_until
+from experiments.records import seconds_until, step_seconds
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
 from tl_jax.algorithms import AVERAGE, current, replan
@@ -136,12 +136,15 @@ def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part
         of = problem.task, job.strategy, phase, problem.augment
         setting, recipe = setting_of(job.config, *of, **more), phase.recipe
         algorithm = algorithm_of(recipe.make, setting, players)
-        programs = training(algorithm, layout), predicting(algorithm, layout)
+        programs = (
+            training(algorithm, layout),
+            predicting(algorithm, layout, problem.task.read),
+        )
         after = {}
         if recipe.steps is not None:
             for steps in job.config.episodes.curve:
                 made = algorithm_of(recipe.steps(steps), setting, players)
-                after[steps] = predicting(made, layout)
+                after[steps] = predicting(made, layout, problem.task.read)
         job.parts[number, first] = Part(algorithm, *programs, after)
     return job.parts[number, first]
 
@@ -263,6 +266,8 @@ def _finish(
         "total": sum(total for _, total in sums),
         "seconds": time.perf_counter() - began,
         "peak_memory_mb": max(p.bytes for p in programs) / 1e6,
+        "step_seconds": step_seconds(job.folder / "timings.jsonl"),
+        "saved_mb": store.saved_bytes(job.folder) / 1e6,
         "programs": sum(len(p) for p in programs),
         "after": {str(k): evaluate.score(task, own) for k, own in after.items()},
         "confusion": evaluate.confusion(task, found, len(problem.classes)),

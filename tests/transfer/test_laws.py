@@ -10,22 +10,35 @@ from tl_jax.losses import cross_entropy
 from tl_jax.models import bert
 from tl_jax.optim import adamw
 from tl_jax.transfer import (
+    adalora,
+    bitfit,
+    blocks,
     chain,
     context,
     describe,
+    discriminative,
+    dora,
     fold,
     foldable,
     freeze,
     full,
+    ia3,
+    layer_norms,
     layerwise,
+    loha,
+    lokr,
     lora,
+    lora_fa,
+    lora_plus,
     merge,
     new_head,
     partition,
     rate,
+    rslora,
     stack_layers,
     trainable,
     unstack_layers,
+    vera,
     warp,
 )
 from tl_jax.tree import NoMatch, flatten, paths
@@ -36,9 +49,23 @@ GRAFTS = {
     "lora": lora(2, QV),
     "lora everywhere": lora(2, ".*"),
     "lora in one block": lora(2, "blocks/1/mlp/up", rate=0.1),
+    "lora's kin": chain(
+        lora_plus(2, ".*/query", ratio=4.0), lora_fa(2, ".*/key"), rslora(2, ".*/value")
+    ),
+    "lora of tables": chain(
+        lora(2, "embed/types", leaf="embedding"),
+        lora(2, "embed/tokens", leaf="embedding", tied=True),
+    ),
+    "dora, then lora": chain(dora(2, ".*"), lora(2, QV)),
+    "adalora": adalora(3, QV),
+    "vera": vera(5, f"{QV}|blocks/1/mlp/(up|down)"),
+    "loha": loha(2, QV),
+    "lokr": chain(lokr(1, ".*"), lokr(1, QV, factor=2, both=True, name="second")),
     "context": context(3, QV),
     "film": context(3, "blocks/1/.*/(up|norm.*|query)|blocks/0/norm_mlp", form="film"),
     "warp": warp(f"{QV}|head"),
+    "ia3": ia3(),
+    "ia3 beside lora": chain(ia3(), lora(2, ".*/(key|value|down)")),
     "two of them": chain(lora(2, QV), lora(3, QV, name="second")),
 }
 METHODS = GRAFTS | {
@@ -47,6 +74,10 @@ METHODS = GRAFTS | {
     "bias only": chain(freeze(".*"), rate(".*/bias", 1.0)),
     "two rates": chain(freeze(".*"), rate("blocks/1/.*", 0.1), rate("head/.*", 2.0)),
     "layer-wise": layerwise(0.5),
+    "bitfit": chain(freeze(".*"), bitfit(), rate("head/.*", 1.0)),
+    "layer norms": chain(freeze(".*"), layer_norms()),
+    "surgical": chain(freeze(".*"), blocks(0, 1), rate("head/.*", 1.0)),
+    "discriminative": discriminative(),
     "lora on a frozen base": chain(freeze(".*"), lora(2, QV), rate("head/.*", 1.0)),
 }
 

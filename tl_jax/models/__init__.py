@@ -16,6 +16,7 @@ from tl_jax.models.squeezenet import squeezenet
 from tl_jax.models.t5 import t5
 from tl_jax.models.values import values
 from tl_jax.models.vit import vit
+from tl_jax.models.writing import writing
 
 __all__ = [
     "bert",
@@ -35,4 +36,5 @@ __all__ = [
     "t5",
     "values",
     "vit",
+    "writing",
 ]

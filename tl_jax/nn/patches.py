@@ -1,5 +1,6 @@
 """Where a layer meets the patches at its site."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -64,6 +65,24 @@ def base_weight(site: Params, leaf: str = "kernel") -> Array:
 def weight(site: Params, leaf: str = "kernel", *, key: Key | None = None) -> Array:
     """The site's kernel or table as its patches at `kernel` make it."""
     return patched("kernel", site, base_weight(site, leaf), key=key)
+
+
+def weighted(
+    f: Callable[[Array, Array], Array],
+    site: Params,
+    x: Array,
+    leaf: str = "kernel",
+    *,
+    key: Key | None = None,
+) -> Array:
+    """f(x, weight). Of a quantised one derivatives keep its codes, not its values."""
+    if not hasattr(site[leaf], "dequantise"):
+        return f(x, weight(site, leaf, key=key))
+
+    def anew(x: Array, own: Any) -> Array:
+        return f(x, weight(site | {leaf: own}, leaf, key=key))
+
+    return jax.checkpoint(anew)(x, site[leaf])
 
 
 def expand(params: Params) -> Params:

@@ -87,7 +87,7 @@ def _rates(rates: dict) -> str:
         return "-"
     if len(values) == 1:
         return f"{values.pop():g}"
-    return " ".join(f"{name}={value:g}" for name, value in sorted(rates.items()))
+    return " ".join(f"{name}={_fastest(own)}" for name, own in sorted(rates.items()))
 
 
 def _fastest(rates: Any) -> str:
