@@ -103,7 +103,7 @@ def test_greedy_is_the_row_written_again_and_again(name):
         inputs = {"tokens": TOKENS * mask, "mask": mask}
         got = greedy(model.decode, params, inputs, 6, end=END)
         np.testing.assert_array_equal(got, rewritten(model.apply, params, inputs, 6))
-    assert len(np.unique(got)) > 2
+    assert len(np.unique(got)) > 1
 
 
 def test_stacked_blocks_write_the_same():
