@@ -106,7 +106,7 @@ def module(tmp_path_factory):
 @pytest.fixture(scope="module")
 def method(module):
     """By a study's config: everything frozen, the method, a head."""
-    from experiments.strategies import make_transfer
+    from experiments.transforms import make_transfer
 
     strategy = module.get_config().strategies.scale_shift
     return make_transfer(strategy.plan, "config.strategies.scale_shift.plan")
