@@ -1,5 +1,12 @@
 """Transforms of plans: what exists, what moves, what is grafted."""
 
+from tl_jax.transfer.bottleneck import (
+    Adapter,
+    adapter,
+    houlsby,
+    parallel_adapter,
+    pfeiffer,
+)
 from tl_jax.transfer.context import Context, SharedContext, context, context_only
 from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
@@ -26,12 +33,14 @@ from tl_jax.tree import diff, merge, partition
 
 __all__ = [
     "IA3",
+    "Adapter",
     "Context",
     "LoRA",
     "Prefix",
     "SharedContext",
     "StepNorm",
     "Warp",
+    "adapter",
     "at_step",
     "chain",
     "context",
@@ -43,13 +52,16 @@ __all__ = [
     "freeze",
     "full",
     "graft",
+    "houlsby",
     "ia3",
     "layerwise",
     "lora",
     "merge",
     "new_head",
+    "parallel_adapter",
     "partition",
     "per_step_norms",
+    "pfeiffer",
     "prefix",
     "rate",
     "resize_positions",

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.transfer import peers
 
+from tests.transfer import peers
 from tl_jax import nn, pretrained
 from tl_jax.models import llama
 from tl_jax.models.conv4 import conv4
