@@ -25,7 +25,7 @@ from experiments.records import seconds_until, step_seconds
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
 from tl_jax.algorithms import AVERAGE, START, current, replan
-from tl_jax.transfer import describe, totals, unstack_layers
+from tl_jax.transfer import describe, plain, totals, unstack_layers
 from tl_jax.tree import diff
 from tl_jax.types import Frozen, Key, Plan, Player, State
 
@@ -248,7 +248,8 @@ def _finish(
         base = base_params(problem, job.strategy)
         for name, plan in plans.items():
             known = base if name == PLAYER else {}
-            store.save_model(job.folder, plan, known, problem.base.source, name)
+            own = plain(plan), known, problem.base.source
+            store.save_model(job.folder, *own, name)
         store.save_predictions(job.folder, found, task.decide(found.logits))
         mistakes.save(job.folder, problem, found)
         adaptation.save(job.folder, adapted)

@@ -34,9 +34,12 @@ from tl_jax.transfer import (
     lora_plus,
     merge,
     new_head,
+    p_tuning,
     parallel_adapter,
     partition,
     pfeiffer,
+    prefix,
+    prompt,
     rate,
     rslora,
     stack_layers,
@@ -95,6 +98,14 @@ METHODS = GRAFTS | {
     "discriminative": discriminative(),
     "lora on a frozen base": chain(freeze(".*"), lora(2, QV), rate("head/.*", 1.0)),
 }
+PROMPTS = {
+    "prompt": prompt(3, init="vocabulary"),
+    "prefix": prefix(3, r"blocks/[12]/attention"),
+    "prefix by a network": prefix(3, hidden=4, shift=True),
+    "p-tuning": p_tuning(3, form="lstm", hidden=4),
+}
+"""These change the function from the start and do not fold."""
+METHODS |= PROMPTS
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +179,9 @@ def test_fresh_grafts_leave_the_function_alone(grafted, base, batch, run):
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
-def test_base_is_a_strict_subset(grafted, base):
-    new = flatten(grafted.params)
+@pytest.mark.parametrize("method", (GRAFTS | PROMPTS).values(), ids=GRAFTS | PROMPTS)
+def test_base_is_a_strict_subset(method, base):
+    new = flatten(method(jax.random.key(2), base).params)
     assert set(flatten(base.params)) < set(new)
     assert all(new[path] is leaf for path, leaf in flatten(base.params).items())
 
@@ -181,7 +193,7 @@ def test_nothing_mutates_its_input(base):
     assert before == (paths(base.params), flatten(base.rates))
 
 
-@pytest.mark.parametrize("method", GRAFTS.values(), ids=GRAFTS)
+@pytest.mark.parametrize("method", (GRAFTS | PROMPTS).values(), ids=GRAFTS | PROMPTS)
 def test_another_transform_changes_no_random_value(method, base):
     key = jax.random.key(2)
     alone = flatten(method(key, base).params)
@@ -201,6 +213,21 @@ def test_fold_preserves_outputs_and_restores_the_structure(name, base, batch, ru
     want = run(moved.params, batch["inputs"])
     got = run(folded.params, batch["inputs"])
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("method", PROMPTS.values(), ids=PROMPTS)
+def test_prompts_stay_where_others_fold(method, base, batch, run):
+    both = chain(lora(2, QV), method)(jax.random.key(2), base)
+    moved = perturbed(both)
+    folded = fold(moved)
+    assert not foldable(moved.params)
+    own = {p for p in flatten(both.params) if "patch/" in p and "/lora/" not in p}
+    assert {p for p in flatten(folded.params) if "patch/" in p} == own
+    want = run(moved.params, batch["inputs"])
+    got = run(folded.params, batch["inputs"])
+    assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+    before = run(fold(perturbed(base)).params, batch["inputs"])
+    assert np.abs(got - before).max() > 1e-4
 
 
 @pytest.mark.parametrize(

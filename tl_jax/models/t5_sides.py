@@ -61,15 +61,17 @@ def encode(style: Style, params: Params, inputs: dict, key: Key | None) -> Coded
     Raises ValueError where a patch adds tokens without positions.
     """
     k_tokens, k_patch, k_drop, k_blocks, k_last = keys(key, 5)
+    k_patch, k_words = keys(k_patch, 2)
     site, side, tokens = params["embed"], params["encoder"], inputs["tokens"]
     mask = mask_of(tokens, inputs.get("mask"))
     at = patched("positions", site, jnp.arange(tokens.shape[1])[None])
     x = embed(site["tokens"], tokens, key=k_tokens)
+    x, mask, at = patched("words", site, (x, mask, at), key=k_words)
     x, mask, at = patched("sequence", site, (x, mask, at), key=k_patch)
     if at.shape[1] != x.shape[1]:
         raise ValueError(
             f"{x.shape[1]} tokens in a row, but {at.shape[1]} positions: a patch "
-            "at `sequence` that adds tokens adds their positions, too"
+            "that adds tokens adds their positions, too"
         )
     x = dropout(x, style.rate, k_drop).astype(style.dtype)
     bias = bias_of(style, side["blocks"], at, at, both=True)
