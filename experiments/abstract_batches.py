@@ -68,7 +68,10 @@ def inputs_of(
     kinds = {"tokens": jnp.int32, "mask": jnp.bool_}
     if task.name == "span":  # a pair: question and context
         kinds["types"] = jnp.int32
-    return {name: ((config.data.length,), kind) for name, kind in kinds.items()}
+    found = {name: ((config.data.length,), kind) for name, kind in kinds.items()}
+    if task.name == "seq2seq":
+        found["decoder_tokens"] = ((config.data.target_length,), jnp.int32)
+    return found
 
 
 def _stream(

@@ -139,12 +139,15 @@ def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part
         of = problem.task, job.strategy, phase, problem.augment
         setting, recipe = setting_of(job.config, *of, **more), phase.recipe
         algorithm = algorithm_of(recipe.make, setting, players)
-        programs = training(algorithm, layout), predicting(algorithm, layout)
+        programs = (
+            training(algorithm, layout),
+            predicting(algorithm, layout, problem.task.read),
+        )
         after = {}
         if recipe.steps is not None:
             for steps in job.config.episodes.curve:
                 made = algorithm_of(recipe.steps(steps), setting, players)
-                after[steps] = predicting(made, layout)
+                after[steps] = predicting(made, layout, problem.task.read)
         job.parts[number, first] = Part(algorithm, *programs, after)
     return job.parts[number, first]
 
