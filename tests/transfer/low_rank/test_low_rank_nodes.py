@@ -1,5 +1,7 @@
 """Low-rank patches at single layers: dropout, folding, stacks, batches, bad input."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -260,7 +262,7 @@ class Square:
     """y^2: what no kernel absorbs."""
 
     point = "product"
-    rates = {}
+    rates: ClassVar[dict] = {}
     one: jax.Array
 
     def __call__(self, site, value, *, x=None, key=None):
