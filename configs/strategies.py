@@ -110,3 +110,31 @@ PLATEAU = {
         "4_all": {"plan": (OPEN,)},
     },
 }
+PROMPT = {
+    "title": "Prompt tuning",
+    "note": "20 words in front, drawn from the vocabulary, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "prompt", "length": 20, "init": "vocabulary"},
+        HEAD,
+    ),
+}
+PREFIX = {
+    "title": "Prefix tuning",
+    "note": "20 keys and values in every block, made by a network, and the head",
+    "plan": (FREEZE, {"transform": "prefix", "length": 20, "hidden": 128}, HEAD),
+}
+P_TUNING = {
+    "title": "P-tuning",
+    "note": "20 words in front that an LSTM makes, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "p_tuning", "length": 20, "form": "lstm", "hidden": 128},
+        HEAD,
+    ),
+}
+VPT = {
+    "title": "Visual prompts",
+    "note": "10 tokens beside the patches in every block, and the head",
+    "plan": (FREEZE, {"transform": "vpt", "length": 10, "deep": True}, HEAD),
+}

@@ -21,6 +21,7 @@ from experiments.episode_settings import ways_of
 from experiments.flops import products
 from experiments.frozen import frozen_base
 from experiments.phases import Held, held, idle_rules
+from experiments.problem import written_by
 from experiments.programs import training
 from experiments.settings import check, names
 from experiments.strategies import Phase, make_strategy
@@ -64,7 +65,8 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
     config = config.copy_and_resolve_references()
     config.steps = config.steps or STEPS
     base = abstract(config.model.spec, **options_of(config, layout))
-    task = make_task(config.task, tuple(map(str, range(classes))))
+    more = written_by(base, config)
+    task = make_task(config.task, tuple(map(str, range(classes))), **more)
     augment = make_augment(config, task.outputs(classes), base.preprocess is not None)
     if base.preprocess is not None:
         base = pictured(base, config.data.size)

@@ -25,7 +25,7 @@ from experiments.records import seconds_until, step_seconds
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
 from tl_jax.algorithms import AVERAGE, START, current, replan
-from tl_jax.transfer import describe, totals, unstack_layers
+from tl_jax.transfer import describe, plain, totals, unstack_layers
 from tl_jax.tree import diff
 from tl_jax.types import Frozen, Key, Plan, Player, State
 
@@ -139,12 +139,15 @@ def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part
         of = problem.task, job.strategy, phase, problem.augment
         setting, recipe = setting_of(job.config, *of, **more), phase.recipe
         algorithm = algorithm_of(recipe.make, setting, players)
-        programs = training(algorithm, layout), predicting(algorithm, layout)
+        programs = (
+            training(algorithm, layout),
+            predicting(algorithm, layout, problem.task.read),
+        )
         after = {}
         if recipe.steps is not None:
             for steps in job.config.episodes.curve:
                 made = algorithm_of(recipe.steps(steps), setting, players)
-                after[steps] = predicting(made, layout)
+                after[steps] = predicting(made, layout, problem.task.read)
         job.parts[number, first] = Part(algorithm, *programs, after)
     return job.parts[number, first]
 
@@ -248,7 +251,8 @@ def _finish(
         base = base_params(problem, job.strategy)
         for name, plan in plans.items():
             known = base if name == PLAYER else {}
-            store.save_model(job.folder, plan, known, problem.base.source, name)
+            own = plain(plan), known, problem.base.source
+            store.save_model(job.folder, *own, name)
         store.save_predictions(job.folder, found, task.decide(found.logits))
         mistakes.save(job.folder, problem, found)
         adaptation.save(job.folder, adapted)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments.algorithms import Recipe, recipe_of
+from experiments.given import given_by
 from experiments.penalties import Added, First, make_penalties
 from experiments.transforms import make_transfer
 from tl_jax import optim
@@ -156,7 +157,7 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
             f"config.{at}: rate is {merged['rate']}, expected more than 0 "
             f"for {steps} steps"
         )
-    plan = make_transfer(merged["plan"], f"config.{at}.plan")
+    plan = make_transfer(merged["plan"], f"config.{at}.plan", given_by(config))
     patience = config.patience if merged["patience"] < 0 else merged["patience"]
     if patience != int(patience):
         raise ValueError(f"config.{at}.patience is {patience}, expected a whole number")

@@ -3,11 +3,14 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tl_jax import transfer
 from tl_jax.tree import no_match
 from tl_jax.types import Transfer
+
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 def called(make: Callable, given: Mapping[str, Any], at: str) -> Any:
@@ -30,11 +33,12 @@ def called(make: Callable, given: Mapping[str, Any], at: str) -> Any:
         raise ValueError(f"{at}: {error}") from error
 
 
-def make_transfer(plan: Any, at: str) -> Transfer:
+def make_transfer(plan: Any, at: str, given: Mapping[str, Any] = NONE) -> Transfer:
     """The chain of a list of `{"transform": name, argument: value, ...}`.
 
     A name is one of `tl_jax.transfer`, or `package.module:function` for a method in a
-    file of its own. Raises with the place in the config and the nearest name.
+    file of its own. An argument that no table says is filled from `given`, by name.
+    Raises with the place in the config and the nearest name.
     """
     made = []
     for i, step in enumerate(plan):
@@ -47,7 +51,9 @@ def make_transfer(plan: Any, at: str) -> Transfer:
                 f"{where}: expected a `transform` among {', '.join(step) or 'nothing'}"
             )
         make = find_transform(step.pop("transform"), where)
-        made.append(called(make, step, where))
+        wanted = inspect.signature(make).parameters
+        offered = {name: given[name] for name in wanted if name in given}
+        made.append(called(make, offered | step, where))
     return transfer.chain(*made)
 
 

@@ -10,8 +10,8 @@ from tl_jax.types import Array, Key, Params
 
 POINTS = (
     *("kernel", "input", "product", "output", "branch"),
-    *("kv", "sequence", "positions", "tokens"),
-    *("attention_sum", "mlp_sum", "root"),
+    *("kv", "positions", "words", "sequence", "tokens"),
+    *("attention_sum", "cross_sum", "mlp_sum", "root"),
 )
 """What a patch may map:
 
@@ -20,10 +20,12 @@ input, product, output: a layer's input; x W; x W + b
 branch: what an attention or an MLP returns, `x` being what it read
 kv: an attention's (keys, values, mask)
 positions: at `embed`, each token's position before it is looked up or turned
+words: at `embed`, (words, mask, positions) before positions and types join them: what
+    further words in front would be
 sequence: at `embed`, (tokens, mask, positions); further tokens go in front
 tokens: at a block, [B T D] as they enter it
-attention_sum, mlp_sum: at a block, a branch just before the residual sum, `x` being
-    (residual stream, norm), the norm a function
+attention_sum, cross_sum, mlp_sum: at a block, a branch just before the residual sum,
+    `x` being (residual stream, norm), the norm a function; cross looks at another side
 root: at the tree, `expand`
 """
 
