@@ -11,11 +11,13 @@ from tl_jax.algorithms.core import (
     replan,
     sequence,
 )
+from tl_jax.algorithms.many import Each, many, one_of_many
 from tl_jax.algorithms.rules import accumulated, clipped, plain
 from tl_jax.algorithms.supervised import supervised, weight_of
 
 __all__ = [
     "AVERAGE",
+    "Each",
     "Group",
     "accumulated",
     "algorithm",
@@ -26,6 +28,8 @@ __all__ = [
     "current",
     "descend",
     "ema",
+    "many",
+    "one_of_many",
     "per_task",
     "plain",
     "replan",

@@ -5,6 +5,7 @@ from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
 from tl_jax.transfer.graft import graft
 from tl_jax.transfer.low_rank import LoRA, lora
+from tl_jax.transfer.padding import cut_ranks, pad_ranks
 from tl_jax.transfer.per_step import (
     StepNorm,
     at_step,
@@ -34,6 +35,7 @@ __all__ = [
     "chain",
     "context",
     "context_only",
+    "cut_ranks",
     "describe",
     "diff",
     "fold",
@@ -45,6 +47,7 @@ __all__ = [
     "lora",
     "merge",
     "new_head",
+    "pad_ranks",
     "partition",
     "per_step_norms",
     "prefix",

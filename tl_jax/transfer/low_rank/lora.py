@@ -18,6 +18,7 @@ class LoRA:
 
     point: ClassVar[str] = "product"
     rates: ClassVar[Mapping[str, float]] = {"scale": 0.0}
+    ranks: ClassVar[Mapping[str, int]] = {"a": -1, "b": -2}
     a: Array
     b: Array
     scale: Array
