@@ -18,6 +18,7 @@ ORDER = (
     "pickles",
     "losses",
     "nn",
+    "generation",
     "models",
     "pretrained",
     "transfer",
