@@ -19,8 +19,8 @@ from tl_jax.algorithms.supervised import supervised, weight_of
 
 __all__ = [
     "AVERAGE",
-    "Each",
     "START",
+    "Each",
     "Group",
     "Penalty",
     "Seen",
@@ -36,9 +36,9 @@ __all__ = [
     "delta",
     "descend",
     "ema",
+    "l2_sp",
     "many",
     "one_of_many",
-    "l2_sp",
     "per_task",
     "plain",
     "replan",

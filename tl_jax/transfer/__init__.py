@@ -12,8 +12,6 @@ from tl_jax.transfer.context import Context, SharedContext, context, context_onl
 from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
 from tl_jax.transfer.graft import graft
-from tl_jax.transfer.low_rank import LoRA, lora
-from tl_jax.transfer.padding import cut_ranks, pad_ranks
 from tl_jax.transfer.low_rank import (
     AdaLoRA,
     DoRA,
@@ -44,6 +42,7 @@ from tl_jax.transfer.low_rank import (
     vera,
     with_projections,
 )
+from tl_jax.transfer.padding import cut_ranks, pad_ranks
 from tl_jax.transfer.per_step import (
     StepNorm,
     at_step,
@@ -73,6 +72,7 @@ from tl_jax.transfer.quantised import (
     to_nf4,
 )
 from tl_jax.transfer.scaling import IA3, ia3
+from tl_jax.transfer.serving import Bank, bank, route
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -96,6 +96,7 @@ __all__ = [
     "NF4",
     "AdaLoRA",
     "Adapter",
+    "Bank",
     "Certificate",
     "Context",
     "DeepPrompt",
@@ -122,6 +123,7 @@ __all__ = [
     "adapter",
     "as_lora",
     "at_step",
+    "bank",
     "batch_norms",
     "bitfit",
     "blocks",
@@ -154,10 +156,10 @@ __all__ = [
     "lora_plus",
     "merge",
     "new_head",
-    "pad_ranks",
     "olora",
     "orthogonality",
     "p_tuning",
+    "pad_ranks",
     "parallel_adapter",
     "partition",
     "per_step_norms",
@@ -171,6 +173,7 @@ __all__ = [
     "rank_budget",
     "rate",
     "resize_positions",
+    "route",
     "rslora",
     "set_head",
     "stack_layers",
