@@ -42,6 +42,7 @@ from tl_jax.transfer.low_rank import (
     vera,
     with_projections,
 )
+from tl_jax.transfer.padding import cut_ranks, pad_ranks
 from tl_jax.transfer.per_step import (
     StepNorm,
     at_step,
@@ -71,6 +72,7 @@ from tl_jax.transfer.quantised import (
     to_nf4,
 )
 from tl_jax.transfer.scaling import IA3, ia3
+from tl_jax.transfer.serving import Bank, bank, route
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -94,6 +96,7 @@ __all__ = [
     "NF4",
     "AdaLoRA",
     "Adapter",
+    "Bank",
     "Certificate",
     "Context",
     "DeepPrompt",
@@ -120,6 +123,7 @@ __all__ = [
     "adapter",
     "as_lora",
     "at_step",
+    "bank",
     "batch_norms",
     "bitfit",
     "blocks",
@@ -127,6 +131,7 @@ __all__ = [
     "chain",
     "context",
     "context_only",
+    "cut_ranks",
     "dequantise",
     "describe",
     "diff",
@@ -154,6 +159,7 @@ __all__ = [
     "olora",
     "orthogonality",
     "p_tuning",
+    "pad_ranks",
     "parallel_adapter",
     "partition",
     "per_step_norms",
@@ -167,6 +173,7 @@ __all__ = [
     "rank_budget",
     "rate",
     "resize_positions",
+    "route",
     "rslora",
     "set_head",
     "stack_layers",
