@@ -214,7 +214,8 @@ def _seeds(summary: Summary) -> str:
             for key in ("seconds", "compile_seconds"):
                 cells.append(_value(run.result.get(key), digits=1))
             rows.append(("", [_text(cell) for cell in cells]))
-    note = '<p class="notes">In brackets: 95 % bootstrap interval over test rows.</p>'
+    note = f"In brackets: 95 % bootstrap interval over test {summary.units}."
+    note = f'<p class="notes">{note}</p>'
     return _rows(heads, rows) + note if rows else ""
 
 

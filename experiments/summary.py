@@ -63,6 +63,12 @@ class Summary(NamedTuple):
         return any(row.done < row.expected for row in self.rows)
 
     @property
+    def units(self) -> str:
+        """What the test set holds, in words: scores are means over these."""
+        few = str(self.study.info.get("task", "")).startswith("fewshot")
+        return "episodes" if few else "rows"
+
+    @property
     def best(self) -> Row | None:
         """The row with the best mean of the headline metric, of those with all seeds.
 

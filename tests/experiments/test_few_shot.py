@@ -28,9 +28,9 @@ NAMED = ("maml", "meta_sgd", "reptile")
 
 @pytest.fixture(scope="module")
 def waves(tmp_path_factory):
-    """Twenty steps of three learners on sine waves."""
+    """Twenty steps of three learners on sine waves, and of an oracle."""
     folder = tmp_path_factory.mktemp("waves")
-    run(sines(*NAMED), folder)
+    run(sines(*NAMED, "oracle"), folder)
     return folder
 
 
@@ -91,6 +91,19 @@ def test_the_report_draws_adaptation_and_fits(waves):
         assert (waves / name).read_bytes().startswith(b"\x89PNG")
     assert "Adaptation" in page
     assert "Fits of some test tasks" in page
+    assert "Dashed: learners that take no steps." in page
+    assert "over test episodes" in page
+    assert "on the same test rows" not in page
+
+
+def test_the_oracle_takes_no_steps_and_counts_are_whole(waves):
+    found = result(waves, "oracle")
+    assert found["after"] == {}
+    assert not (waves / "oracle" / "0" / "adaptation.npz").exists()
+    head, _, *rows = (waves / "table.md").read_text().splitlines()
+    where = [cell.strip() for cell in head.split("|")].index("diverged")
+    counts = [row.split("|")[where].strip() for row in rows[:4]]
+    assert all(count.isdigit() for count in counts), counts
 
 
 def test_predict_refuses_what_has_no_labels_of_its_own(waves, capsys):
