@@ -94,6 +94,7 @@ def test_the_report_draws_adaptation_and_fits(waves):
     assert "Dashed: learners that take no steps." in page
     assert "over test episodes" in page
     assert "on the same test rows" not in page
+    assert "3 shots, 3 queries; 8 to choose by, 16 to test with" in page
 
 
 def test_the_oracle_takes_no_steps_and_counts_are_whole(waves):
@@ -119,6 +120,17 @@ def test_a_study_of_pictures(classes):
         assert 0.5 <= found["test"]["accuracy"] <= 1
         low, high = found["test"]["intervals"]["accuracy"]
         assert low <= found["test"]["accuracy"] <= high
+
+
+def test_a_report_says_what_an_episode_is_and_lists_few_classes(classes, monkeypatch):
+    from experiments import page, report
+
+    text = (classes / "report.html").read_text()
+    assert "2 ways, 1 shot, 2 queries; 4 to choose by, 8 to test with" in text
+    assert "8: a, b, c, d, e, f, g, h<" in text
+    monkeypatch.setattr(page, "CLASSES", 3)
+    text = report.build(classes).read_text()
+    assert "8: a, b, c and 5 more<" in text
 
 
 def test_test_episodes_are_the_same_for_all_strategies_and_seeds(classes):
