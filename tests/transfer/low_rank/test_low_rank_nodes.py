@@ -1,5 +1,7 @@
 """Low-rank patches at single layers: dropout, folding, stacks, batches, bad input."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -259,8 +261,8 @@ def test_only_factors_move(method):
 class Square:
     """y^2: what no kernel absorbs."""
 
-    point = "product"
-    rates = {}
+    point: ClassVar[str] = "product"
+    rates: ClassVar[dict[str, float]] = {}
     one: jax.Array
 
     def __call__(self, site, value, *, x=None, key=None):
