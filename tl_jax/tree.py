@@ -115,6 +115,11 @@ def matches(rule: str, known: Iterable[str], kind: str = "rule") -> list[str]:
     return found
 
 
+def exactly(known: Iterable[str]) -> str:
+    """The rule that matches these paths and no other."""
+    return "|".join(map(re.escape, known))
+
+
 def get(tree: Any, path: str) -> Any:
     """The sub-tree at `path` of nested dicts; `""` is the tree itself."""
     for name in path.split(SEPARATOR) if path else []:

@@ -1,5 +1,13 @@
 """Transforms of plans: what exists, what moves, what is grafted."""
 
+from tl_jax.transfer.bottleneck import (
+    Adapter,
+    adapter,
+    houlsby,
+    parallel_adapter,
+    pfeiffer,
+)
+from tl_jax.transfer.certify import Certificate, Folded, certified_fold, unfold
 from tl_jax.transfer.context import Context, SharedContext, context, context_only
 from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
@@ -41,7 +49,28 @@ from tl_jax.transfer.per_step import (
     stats_at_step,
 )
 from tl_jax.transfer.plan import chain, freeze, full, layerwise, rate, top, trainable
-from tl_jax.transfer.prompts import Prefix, prefix
+from tl_jax.transfer.prompts import (
+    DeepPrompt,
+    Prefix,
+    PrefixEncoder,
+    Prompt,
+    PromptEncoder,
+    p_tuning,
+    plain,
+    prefix,
+    prompt,
+    vpt,
+)
+from tl_jax.transfer.quantised import (
+    NF4,
+    Int8,
+    dequantise,
+    quantise,
+    quantised,
+    to_int8,
+    to_nf4,
+)
+from tl_jax.transfer.scaling import IA3, ia3
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -49,13 +78,28 @@ from tl_jax.transfer.surgery import (
     stack_layers,
     unstack_layers,
 )
+from tl_jax.transfer.tuning import (
+    batch_norms,
+    bitfit,
+    blocks,
+    discriminative,
+    keep_head,
+    layer_norms,
+)
 from tl_jax.transfer.warp import Warp, warp
 from tl_jax.tree import diff, merge, partition
 
 __all__ = [
+    "IA3",
+    "NF4",
     "AdaLoRA",
+    "Adapter",
+    "Certificate",
     "Context",
+    "DeepPrompt",
     "DoRA",
+    "Folded",
+    "Int8",
     "KernelDoRA",
     "KernelLoKr",
     "KernelLoRA",
@@ -64,19 +108,29 @@ __all__ = [
     "LoRA",
     "LookupLoRA",
     "Prefix",
+    "PrefixEncoder",
     "Projections",
+    "Prompt",
+    "PromptEncoder",
     "SharedContext",
     "StepNorm",
     "VeRA",
     "Warp",
     "adalora",
+    "adapter",
     "as_lora",
     "at_step",
+    "batch_norms",
+    "bitfit",
+    "blocks",
+    "certified_fold",
     "chain",
     "context",
     "context_only",
+    "dequantise",
     "describe",
     "diff",
+    "discriminative",
     "dora",
     "eva",
     "fold",
@@ -84,7 +138,11 @@ __all__ = [
     "freeze",
     "full",
     "graft",
+    "houlsby",
+    "ia3",
     "input_moments",
+    "keep_head",
+    "layer_norms",
     "layerwise",
     "loha",
     "lokr",
@@ -95,10 +153,17 @@ __all__ = [
     "new_head",
     "olora",
     "orthogonality",
+    "p_tuning",
+    "parallel_adapter",
     "partition",
     "per_step_norms",
+    "pfeiffer",
     "pissa",
+    "plain",
     "prefix",
+    "prompt",
+    "quantise",
+    "quantised",
     "rank_budget",
     "rate",
     "resize_positions",
@@ -106,11 +171,15 @@ __all__ = [
     "set_head",
     "stack_layers",
     "stats_at_step",
+    "to_int8",
+    "to_nf4",
     "top",
     "totals",
     "trainable",
+    "unfold",
     "unstack_layers",
     "vera",
+    "vpt",
     "warp",
     "with_projections",
 ]

@@ -4,7 +4,7 @@ from itertools import takewhile
 
 import jax
 
-from tl_jax.nn import expand
+from tl_jax.nn import base_weight, expand
 from tl_jax.tree import drop, get, put, sites
 from tl_jax.types import Params, Plan
 
@@ -14,8 +14,9 @@ def fold(plan: Plan) -> Plan:
 
     A patch is foldable if its class has `fold(site) -> site`. One that has not stays,
     and so do those whose values it would change. Patches at the root are expanded
-    and go, too, if all that they put at sites is absorbed there. Rates and statistics
-    of what remains are unchanged.
+    and go, too, if all that they put at sites is absorbed there. A quantised kernel
+    that takes one in is an array of float32 from then on. Rates and statistics of
+    what remains are unchanged.
     """
     whole = expand(plan.params)
     roots = _of_point(plan.params, "root")
@@ -35,12 +36,22 @@ def _absorbed(params: Params, plan: Plan) -> Plan:
     plan = plan._replace(params=params)
     for path, site in sites(params).items():
         for name in _in_order(site.get("patch", {})):
-            own = get(plan.params, path)
-            plan = plan._replace(
-                params=put(plan.params, path, site["patch"][name].fold(own))
-            )
+            plan = _widened(plan, path)
+            own = site["patch"][name].fold(get(plan.params, path))
+            plan = plan._replace(params=put(plan.params, path, own))
             plan = _without(plan, path, name)
     return plan
+
+
+def _widened(plan: Plan, path: str) -> Plan:
+    """The plan with an array where the site's kernel is quantised."""
+    own = get(plan.params, path)
+    if not hasattr(own.get("kernel"), "dequantise"):
+        return plan
+    at = f"{path}/kernel"
+    return plan._replace(
+        params=put(plan.params, at, base_weight(own)), rates=put(plan.rates, at, 0.0)
+    )
 
 
 def _without(plan: Plan, path: str, name: str) -> Plan:
