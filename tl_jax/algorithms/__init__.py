@@ -12,7 +12,7 @@ from tl_jax.algorithms.core import (
     sequence,
 )
 from tl_jax.algorithms.penalised import START, Penalty, Seen
-from tl_jax.algorithms.penalties import bss, co_tuning, delta, l2_sp
+from tl_jax.algorithms.penalties import bss, co_tuning, delta, l2_sp, orthogonal
 from tl_jax.algorithms.rules import accumulated, clipped, plain
 from tl_jax.algorithms.supervised import supervised, weight_of
 
@@ -35,6 +35,7 @@ __all__ = [
     "descend",
     "ema",
     "l2_sp",
+    "orthogonal",
     "per_task",
     "plain",
     "replan",
