@@ -30,6 +30,62 @@ LORA = {
         HEAD,
     ),
 }
+QV = r"blocks/\d+/attention/(query|value)"
+RSLORA = {
+    "title": "rsLoRA",
+    "note": "LoRA of rank 16 scaled by its root, and the head",
+    "plan": (FREEZE, {"transform": "rslora", "rank": 16, "where": QV}, HEAD),
+}
+LORA_PLUS = {
+    "title": "LoRA+",
+    "note": "LoRA whose second factor learns 16 times as fast, and the head",
+    "plan": (FREEZE, {"transform": "lora_plus", "rank": 8, "where": QV}, HEAD),
+}
+DORA = {
+    "title": "DoRA",
+    "note": "directions by LoRA of rank 8, columns' lengths apart, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "dora", "rank": 8, "where": QV, "alpha": 16.0},
+        HEAD,
+    ),
+}
+PISSA = {
+    "title": "PiSSA",
+    "note": "LoRA that begins with the principal singular values, and the head",
+    "plan": (FREEZE, {"transform": "pissa", "rank": 8, "where": QV}, HEAD),
+}
+OLORA = {
+    "title": "OLoRA",
+    "note": "LoRA that begins with orthonormal directions, and the head",
+    "plan": (FREEZE, {"transform": "olora", "rank": 8, "where": QV}, HEAD),
+}
+ADALORA = {
+    "title": "AdaLoRA",
+    "note": "singular values from rank 12 to 8 on average, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "adalora", "rank": 12, "where": QV, "alpha": 32.0},
+        HEAD,
+    ),
+    "penalties": {"orthogonal": {"strength": 0.5}},
+    "budget": {"target": 8},
+}
+VERA = {
+    "title": "VeRA",
+    "note": "two vectors a layer around shared random matrices, and the head",
+    "plan": (FREEZE, {"transform": "vera", "rank": 256, "where": QV}, HEAD),
+}
+LOHA = {
+    "title": "LoHa",
+    "note": "elementwise products of two of rank 8, and the head",
+    "plan": (FREEZE, {"transform": "loha", "rank": 8, "where": QV}, HEAD),
+}
+LOKR = {
+    "title": "LoKr",
+    "note": "Kronecker products, one factor of rank 8, and the head",
+    "plan": (FREEZE, {"transform": "lokr", "rank": 8, "where": QV}, HEAD),
+}
 PARTIAL = {
     "title": "Partial freezing",
     "note": "the top two blocks and the head",

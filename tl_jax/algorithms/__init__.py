@@ -13,7 +13,7 @@ from tl_jax.algorithms.core import (
 )
 from tl_jax.algorithms.many import Each, many, one_of_many
 from tl_jax.algorithms.penalised import START, Penalty, Seen
-from tl_jax.algorithms.penalties import bss, co_tuning, delta, l2_sp
+from tl_jax.algorithms.penalties import bss, co_tuning, delta, l2_sp, orthogonal
 from tl_jax.algorithms.rules import accumulated, clipped, plain
 from tl_jax.algorithms.supervised import supervised, weight_of
 
@@ -39,6 +39,7 @@ __all__ = [
     "l2_sp",
     "many",
     "one_of_many",
+    "orthogonal",
     "per_task",
     "plain",
     "replan",
