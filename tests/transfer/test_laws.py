@@ -11,7 +11,9 @@ from tl_jax.models import bert
 from tl_jax.optim import adamw
 from tl_jax.transfer import (
     adapter,
+    adapter_fusion,
     chain,
+    compacter,
     context,
     describe,
     fold,
@@ -20,8 +22,10 @@ from tl_jax.transfer import (
     full,
     houlsby,
     ia3,
+    invertible,
     layerwise,
     lora,
+    magnitude_mask,
     merge,
     new_head,
     parallel_adapter,
@@ -45,18 +49,27 @@ GRAFTS = {
     "film": context(3, "blocks/1/.*/(up|norm.*|query)|blocks/0/norm_mlp", form="film"),
     "warp": warp(f"{QV}|head"),
     "ia3": ia3(),
+    "the largest numbers": magnitude_mask(0.1),
     "ia3 beside lora": chain(ia3(), lora(2, ".*/(key|value|down)")),
     "houlsby": houlsby(4, init="zero"),
     "pfeiffer": pfeiffer(4, init="zero"),
-    "parallel": parallel_adapter(scale="learned", activation="tanh"),
+    "parallel": parallel_adapter(activation="tanh"),
     "an adapter by channel": adapter(".*/[02]", scale="channel", init="zero"),
+    "compacter": compacter(2),
+    "invertible": invertible(init="zero"),
+    "fusion": chain(
+        pfeiffer(4, name="a", init="zero"),
+        pfeiffer(4, name="b", init="zero"),
+        adapter_fusion(("a", "b")),
+    ),
     "adapters on others": chain(
         lora(2, QV), ia3(), houlsby(2, init="zero"), pfeiffer(width=1, init="zero")
     ),
     "two of them": chain(lora(2, QV), lora(3, QV, name="second")),
 }
 STAY = {
-    *("houlsby", "pfeiffer", "parallel", "an adapter by channel", "adapters on others"),
+    *("compacter", "invertible", "fusion", "houlsby", "pfeiffer", "parallel"),
+    *("an adapter by channel", "adapters on others"),
 }
 """Grafts that compute what no kernel can: `fold` leaves them."""
 METHODS = GRAFTS | {
@@ -119,10 +132,12 @@ def same(a, b):
 def perturbed(plan):
     """Values that no initialiser makes, so that zeros hide nothing."""
     rng = np.random.default_rng(9)
-    moved = jax.tree.map(
-        lambda x: x + 0.05 * rng.standard_normal(x.shape, np.float32), plan.params
-    )
-    return plan._replace(params=moved)
+
+    def move(x):
+        noise = 0.05 * rng.standard_normal(x.shape, np.float32)
+        return x + noise if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return plan._replace(params=jax.tree.map(move, plan.params))
 
 
 def test_merge_undoes_partition(plan):
@@ -229,7 +244,7 @@ def test_the_clipped_norm_counts_moving_leaves_only(plan, batch, trained, run):
         logits = run(params, batch["inputs"])
         return cross_entropy(logits, batch["labels"]).mean()
 
-    grads = flatten(jax.grad(loss)(plan.params))
+    grads = flatten(jax.grad(loss, allow_int=True)(plan.params))
     squares = [np.square(grads[p]).sum() for p, r in flatten(plan.rates).items() if r]
     norm = trained[-1]["gradient_norm"]
     np.testing.assert_allclose(norm, sum(squares) ** 0.5, rtol=1e-4)

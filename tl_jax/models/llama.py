@@ -132,8 +132,8 @@ def llama(
         return None
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
-        params = expand(params)
-        k_embed, k_blocks, k_head = keys(key, 3)
+        k_embed, k_blocks, k_head, k_root = keys(key, 4)
+        params = expand(params, k_root)
         x, mask, at = embeddings(params["embed"], inputs, k_embed)
         turn = turns(at, size, base=base, dtype=wide)
 
