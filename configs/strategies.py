@@ -89,7 +89,7 @@ COMPACTER = {
 }
 ADAPTER_DROP = {
     "title": "AdapterDrop",
-    "note": "Pfeiffer's adapters, in training not in the lowest 0 to 4 blocks, the head",
+    "note": "Pfeiffer's adapters, without them in the lowest 0 to 4 blocks",
     "plan": (
         FREEZE,
         {"transform": "pfeiffer", "reduction": 16.0},
