@@ -34,10 +34,15 @@ EXTRAS = {
     "test": ["pytest>=8.3", "ruff>=0.9"],
     "tfds": ["tensorflow-datasets>=4.9.10"],
     "tensorboard": ["tensorboardX>=2.6.2"],
+    "flax": ["flax>=0.12.8"],
+    "equinox": ["equinox>=0.13.8"],
+    "gguf": ["gguf>=0.17"],
+    "text": ["rouge-score>=0.1.2", "sacrebleu>=2.5"],
     "torch": ["torch>=2.13,<2.14"],
     "parity": ["torch>=2.13,<2.14", "transformers>=5.23", "peft>=0.21"],
 }
-EXTRAS["test"] += EXTRAS["tfds"] + EXTRAS["tensorboard"]
+for extra in ("tfds", "tensorboard", "flax", "equinox", "gguf", "text"):
+    EXTRAS["test"] += EXTRAS[extra]
 
 setup(
     name="tl_jax",

@@ -65,6 +65,9 @@ STRATEGIES = {
     | {"rate": 0.1, "optimiser": "sgd", "schedule": "linear"},
     "pretrained": {"title": "Pretrained", "note": "on all tasks, then one step"}
     | learner({"steps": 0}, test_steps=1),
+    "oracle": {"title": "Oracle", "note": "told amplitude and phase, takes no step"}
+    | {"pretrained": False, "learner": {"learner": "oracle"}, "rate": 1e-3}
+    | {"plan": ({"transform": "context", "size": 2, "where": "blocks/0"},)},
     "random": {"title": "Random", "note": "fresh weights, then one step"}
     | learner({})
     | {"steps": 0},
@@ -97,7 +100,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.select = "last"
     config.reference = "pretrained"
     config.strategies = ConfigDict(STRATEGIES)
-    config.run = "random,pretrained,maml,fomaml,anil,meta_sgd,imaml,reptile"
+    config.run = "random,pretrained,maml,fomaml,anil,meta_sgd,imaml,reptile,oracle"
     if arg == "reptile":
         config.run, config.reference = "random,reptile", "random"
         config.model.widths = (64, 64)

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments.algorithms import Recipe
 from experiments.episode_settings import rows_of, shape_of
+from experiments.episodes import family_of
 from experiments.tasks import EPISODIC, Task
 from tl_jax.types import Pretrained
 
@@ -24,6 +25,8 @@ def abstract_batch(
     The longest one, of texts, pictures or numbers. Labels of rows are those of the
     task with `classes`.
     """
+    if task.name == "fewshot_regression":
+        return _generated(config)
     inputs = inputs_of(config, base, task)
     labels = task.labels(classes, config.data.length)
     own = labels.shape, labels.dtype
@@ -32,12 +35,22 @@ def abstract_batch(
     if recipe.batches == "train":
         return {"train": _stream((1, rows_of(config)), inputs, own)}
     shape = shape_of(config, "train_")
-    each = shape["ways"] if task.name == "fewshot" else 1
     sides = {"support": shape["shots"], "query": shape["queries"]}
     return {
-        side: _stream((1, config.batch_size, each * count), inputs, own)
+        side: _stream((1, config.batch_size, shape["ways"] * count), inputs, own)
         for side, count in sides.items()
     }
+
+
+def _generated(config: ConfigDict) -> dict[str, Any]:
+    """Shapes of episodes that are made, not read."""
+    draw, tasks = family_of(config, "train_"), (config.batch_size,)
+    numbers = {
+        "index": jax.ShapeDtypeStruct(tasks, np.int32),
+        "weight": jax.ShapeDtypeStruct(tasks, np.float32),
+    }
+    drawn = jax.eval_shape(lambda which: draw({}, which), numbers)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), drawn)
 
 
 def inputs_of(
@@ -55,7 +68,10 @@ def inputs_of(
     kinds = {"tokens": jnp.int32, "mask": jnp.bool_}
     if task.name == "span":  # a pair: question and context
         kinds["types"] = jnp.int32
-    return {name: ((config.data.length,), kind) for name, kind in kinds.items()}
+    found = {name: ((config.data.length,), kind) for name, kind in kinds.items()}
+    if task.name == "seq2seq":
+        found["decoder_tokens"] = ((config.data.target_length,), jnp.int32)
+    return found
 
 
 def _stream(

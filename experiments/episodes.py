@@ -19,7 +19,7 @@ from experiments.tasks import IGNORED, Task, make_task
 from tl_jax import data
 from tl_jax.algorithms.meta import RESIDENT, TASK
 from tl_jax.distribute import Layout, replicate, share
-from tl_jax.tree import no_match
+from tl_jax.tree import no_match, one_of
 from tl_jax.types import Augment, Batch, Pretrained, Stream
 
 FAMILIES = {
@@ -139,8 +139,7 @@ class Episodes(NamedTuple):
         """
         if not self.generated:
             return None
-        shape = _without_ways(shape_of(self.config)) | {"queries": SHOWN[1]}
-        drawn = FAMILIES[self.config.data.source](**shape, grid=True)
+        drawn = family_of(self.config, queries=SHOWN[1], grid=True)
         seed = 2 * self.config.data.split_seed + JUDGED["test"]
         parts = self.layout.batch_parts
         numbers = data.evaluation_numbers(-(-SHOWN[0] // parts) * parts, seed=seed)
@@ -213,9 +212,8 @@ def make_episodes(config: ConfigDict) -> Episodes:
         task = task_of(config, ())
         make_augment(config, 0, base.preprocess is not None)  # raises if there is any
         made = Episodes(base, task, 1, (), examples, Encoded({}, None), config, layout)
-        family = FAMILIES[name]
-        own, other = (_without_ways(s) for s in (shape, shape_of(config)))
-        return made._replace(draw=family(**own), judged=family(**other), held={})
+        draws = dict(draw=family_of(config, "train_"), judged=family_of(config))
+        return made._replace(**draws, held={})
     examples = read_examples(config)
     task = task_of(config, examples.classes)
     encoded = encode(examples, base, config)
@@ -251,8 +249,11 @@ def resident_of(problem: Episodes) -> Any:
     return replicate(problem.layout, held)
 
 
-def _without_ways(shape: dict[str, int]) -> dict[str, int]:
-    return {name: value for name, value in shape.items() if name != "ways"}
+def family_of(config: ConfigDict, prefix: str = "", **more: Any) -> data.Family:
+    """The generator of a config's tasks; with "train_" of those of meta-training."""
+    shape = {n: size for n, size in shape_of(config, prefix).items() if n != "ways"}
+    one_of("config.data.source", config.data.source, FAMILIES)
+    return FAMILIES[config.data.source](**shape | more)
 
 
 def task_of(config: ConfigDict, classes: tuple[str, ...]) -> Task:

@@ -101,9 +101,13 @@ def frontier(summary: Summary) -> Figure | None:
         return None
     least = min((row.trainable for row in rows if row.trainable), default=1)
     zero = 10 ** (math.floor(math.log10(least)) - 1)
-    with canvas(6.8, 3.8) as (figure, png):
+    with canvas(6.8, max(3.8, 0.3 * len(rows))) as (figure, png):
         axes = figure.add_subplot()
         axes.set_xscale("log")
+        edge = pareto(rows, metric, summary.higher_is_better)
+        xs = [row.trainable or zero for row in edge]
+        ys = [row.scores[metric].mean for row in edge]
+        axes.step(xs, ys, where="post", color=GREY, linewidth=1, linestyle=":")
         for row in rows:
             found, colour = row.scores[metric], style_of(summary, row.name)["color"]
             x, spread = row.trainable or zero, found.sd or 0
@@ -121,10 +125,21 @@ def frontier(summary: Summary) -> Figure | None:
     return Figure(
         "frontier.png",
         "Score against trainable parameters",
-        "Dot: mean over seeds; line: ± one standard deviation.",
+        "Dot: mean over seeds; line: ± one standard deviation; dotted: the best score "
+        "of so many parameters or fewer (Pareto).",
         "; ".join(pairs),
         image,
     )
+
+
+def pareto(rows: list[Row], metric: str, higher: bool) -> list[Row]:
+    """The rows that no other beats with as few parameters, in order of these."""
+    sign, edge = 1 if higher else -1, []
+    for row in sorted(rows, key=lambda r: (r.trainable, -sign * r.scores[metric].mean)):
+        score = sign * row.scores[metric].mean
+        if not edge or score > sign * edge[-1].scores[metric].mean:
+            edge.append(row)
+    return edge
 
 
 def _name_points(axes: Any, summary: Summary, rows: list[Row], zero: float) -> None:
@@ -152,4 +167,5 @@ def _name_points(axes: Any, summary: Summary, rows: list[Row], zero: float) -> N
                 va="center",
                 color=style_of(summary, row.name)["color"],
                 fontsize=9.5,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
             )

@@ -9,6 +9,7 @@ import numpy as np
 from experiments.episodes import Episodes, resident_of
 from experiments.evaluate import predict_all
 from experiments.inputs import Encoded, cache_folder
+from experiments.problem import Problem
 from experiments.programs import applying, over_streams
 from tl_jax import data
 from tl_jax.checkpoint import write_atomic
@@ -40,7 +41,7 @@ def _kept(problem: Episodes) -> np.ndarray:
     """Features [N D] of all rows, from disk where they were computed before."""
     file = cache_folder() / FOLDER / f"{_digest(problem)}.npy"
     if agree(not file.is_file()):  # processes may have caches of their own
-        found = _computed(problem)
+        found = computed(problem)
         if is_first():
             _write(file, found)
         meet(f"features {file.name}")
@@ -72,7 +73,8 @@ def _digest(problem: Episodes) -> str:
     return made.hexdigest()[:32]
 
 
-def _computed(problem: Episodes) -> np.ndarray:
+def computed(problem: Episodes | Problem) -> np.ndarray:
+    """Features [N D] of all rows by the pretrained weights."""
     layout, base = problem.layout, problem.base
     program = applying(base.model, layout, lambda outputs: outputs.features)
     params, stats = place(layout, (base.params, base.stats))

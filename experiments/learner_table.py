@@ -11,6 +11,7 @@ from tl_jax.algorithms import meta
 from tl_jax.types import Player
 
 CLASSES = ("fewshot",)
+REGRESSION = ("fewshot_regression",)
 ANY = EPISODIC
 Models = Callable[[Mapping[str, Player]], dict[str, Any]]
 
@@ -34,6 +35,8 @@ class Entry(NamedTuple):
     """What meta-training minimises; None: the task's loss."""
     own: tuple[str, ...] = ()
     """Arguments that keep their defaults where a run would fill others in."""
+    wide: bool = False
+    """Whether a player beside the model is as wide as the ways of training."""
     hands_on: Callable[..., Any] = meta.maml
     """Whose arguments its `**` are."""
 
@@ -49,6 +52,7 @@ LEARNERS: Mapping[str, Entry] = {
     "maml_plus_plus": Entry(meta.maml_plus_plus, "ways", of=ANY),
     "proto_maml": Entry(meta.proto_maml, "ways"),
     "fine_tune": Entry(meta.fine_tune, "ways"),
+    "oracle": Entry(meta.oracle, "ways", of=REGRESSION),
     "reptile": Entry(meta.reptile, "ways", of=ANY),
     "prototypical": Entry(meta.prototypical),
     "matching": Entry(meta.matching),
@@ -72,6 +76,7 @@ LEARNERS: Mapping[str, Entry] = {
         cast=read_out,
         models=model_of("readout", "readout"),
         moves="readout",
+        wide=True,
     ),
     "setfit": Entry(meta.setfit, own=("loss",)),
 }

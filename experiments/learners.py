@@ -173,6 +173,15 @@ def arguments(entry: Entry) -> list[str]:
     return own + [name for name in more if name not in own]
 
 
+def default_of(entry: Entry, name: str) -> Any:
+    """The default of a learner's argument."""
+    for make in (entry.make, entry.hands_on):
+        known = inspect.signature(make).parameters
+        if name in known:
+            return known[name].default
+    raise no_match(f"{entry.make.__name__}'s argument", name, arguments(entry))
+
+
 def _check(entry: Entry, table: Mapping[str, Any], at: str) -> None:
     """Raise for arguments that the learner has not."""
     free = [name for name in arguments(entry) if name not in GIVEN]

@@ -4,12 +4,16 @@
     python -m experiments.predict --workdir runs/mine --input new.txt \\
         --output labels.jsonl --strategy lora --seed 1
     python -m experiments.predict --workdir runs/emoji --input pictures/
+    python -m experiments.predict --workdir runs/glyphs --input pictures/ \\
+        --support examples/
 
 Of pictures it takes a file or a folder with all in it, and gives each one's name. Of
 texts it reads .txt (a text a line), .csv, .tsv or .jsonl, with the study's text column
-(`question` and `context` for spans, `tokens` for tags). Few-shot studies have no labels
-of their own, so it refuses them. Writes .jsonl or .csv, or a
-table to the terminal. Without --strategy it takes the one that was best on validation.
+(`question` and `context` for spans, `tokens` for tags). A learner of a few-shot study
+knows no classes: it learns those of --support, a folder with a sub-folder a class, or
+a .csv, .tsv or .jsonl with texts and labels; any number of examples a class. Writes
+.jsonl or .csv, or a table to the terminal. Without --strategy it takes the one that
+was best on validation.
 Exit codes: 0 done, 2 a bad argument, file or folder.
 """
 
@@ -41,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--workdir", required=True, type=Path, help="of a study")
     made.add_argument("--input", required=True, type=Path, help="texts or pictures")
+    made.add_argument("--support", type=Path, help="few-shot: examples with labels")
     made.add_argument("--output", type=Path, help=".jsonl or .csv; else a table")
     made.add_argument("--strategy", help="default: the best on validation")
     made.add_argument("--seed", type=int, help="default: the first that has ended")
@@ -74,11 +79,19 @@ def predict(given: argparse.Namespace) -> tuple[list[dict[str, Any]], Chosen]:
     if given.output is not None:
         answers.check_output(given.output)
     study = load(given.workdir)
-    _check_task(study.info, given.workdir)
+    _check_support(study.info, given.workdir, given.support)
     chosen = choose(study, given.strategy, given.seed)
     from experiments.compiled import use_cache
 
     use_cache()
+    if given.support is not None:
+        from ml_collections import ConfigDict
+
+        from experiments.from_support import answer
+
+        config = ConfigDict(study.info["config"])
+        found = answer(config, *chosen, given.support, given.input)
+        return answers.rows(*found), chosen
     problem, config = _problem(study.info, given.input)
     for note in problem.examples.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -86,15 +99,25 @@ def predict(given: argparse.Namespace) -> tuple[list[dict[str, Any]], Chosen]:
     return answers.rows(problem, logits), chosen
 
 
-def _check_task(info: dict[str, Any], workdir: Path) -> None:
-    """Raise for studies whose models label nothing before they learn a task."""
-    from experiments.tasks import EPISODIC
-
-    if info.get("task") in EPISODIC:
+def _check_support(info: dict[str, Any], workdir: Path, support: Path | None) -> None:
+    """Raise where a support set is missing, or is nothing that the study reads."""
+    task = info.get("task")
+    if task == "fewshot_regression":
         raise ValueError(
-            f"--workdir {workdir}: a study of task {info['task']!r} answers queries "
-            "only after a support set, which this command can't read; its test "
-            "episodes are in each run's predictions.npz"
+            f"--workdir {workdir}: a study of task {task!r} is of generated numbers, "
+            "which this command can't read; its test episodes are in each run's "
+            "predictions.npz"
+        )
+    if support is not None and task != "fewshot":
+        raise ValueError(
+            f"--support {support}: --workdir {workdir} is a study of task {task!r}, "
+            "but only a fewshot one learns from a support set"
+        )
+    if support is None and task == "fewshot":
+        raise ValueError(
+            f"--workdir {workdir}: a study of task {task!r} answers queries only after "
+            "a support set: give --support, a folder with a sub-folder a class, or a "
+            "table of texts and labels"
         )
 
 
@@ -144,7 +167,7 @@ def _problem(info: dict[str, Any], path: Path) -> tuple[Any, Any]:
 
     from experiments.backbone import load_base
     from experiments.inputs import encode
-    from experiments.problem import Problem
+    from experiments.problem import Problem, written_by
     from experiments.tasks import make_task
     from experiments.unlabelled import read_pictures, read_texts
     from tl_jax.distribute import layout
@@ -154,7 +177,7 @@ def _problem(info: dict[str, Any], path: Path) -> tuple[Any, Any]:
     base, classes = load_base(config, one), tuple(info["classes"])
     read = read_texts if base.preprocess is None else read_pictures
     examples = read(path, config)
-    task = make_task(config.task, classes)
+    task = make_task(config.task, classes, **written_by(base, config))
     encoded = encode(examples, base, config)
     outputs = task.outputs(len(classes))
     problem = Problem(base, task, outputs, classes, examples, encoded, config, one)
@@ -172,13 +195,14 @@ def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
     from experiments.strategies import make_strategy
     from tl_jax import data
     from tl_jax.distribute import place
+    from tl_jax.transfer import plain
 
     strategy = make_strategy(chosen.strategy, config)
-    plan = last_plan(problem, strategy, jax.random.key(chosen.seed))
+    plan = plain(last_plan(problem, strategy, jax.random.key(chosen.seed)))
     base = base_params(problem, strategy)
     plan = store.load_model(chosen.folder, plan, base, problem.base.source)
 
-    program = applying(problem.base.model, problem.layout, lambda out: out.logits)
+    program = applying(problem.base.model, problem.layout, problem.task.read)
     params, stats = place(problem.layout, (plan.params, plan.stats))
     of = over_streams(problem.layout, lambda inputs: program(params, stats, inputs))
     streams = data.evaluation(

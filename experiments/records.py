@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
@@ -103,6 +104,13 @@ def seconds_until(path: Path, step: int) -> float:
     rows = read(path) if path.is_file() else []
     done = [row for row in rows if row["step"] <= step]
     return float(sum(row["seconds"] + row["compile_seconds"] for row in done))
+
+
+def step_seconds(path: Path) -> float | None:
+    """The median of a step's seconds, compilation apart; None without steps."""
+    rows = read(path) if path.is_file() else []
+    found = [row["seconds"] / row["steps"] for row in rows if row["steps"]]
+    return median(found) if found else None
 
 
 class TensorBoard:

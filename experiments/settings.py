@@ -14,6 +14,7 @@ from tl_jax.tree import no_match
 CHOICES = {
     "select": ("best", "last"),
     "allocator": ("system", "keep"),
+    "model.head": ("drop", "keep"),
     "data.split_by": ("class", "hash"),
     "data.damaged": ("raise", "skip"),
     "mesh.batch_norm": ("global", "replica"),
@@ -34,6 +35,8 @@ AT_LEAST = {
     "data.test_limit": 0,
     "data.split_seed": 0,
     "data.size": 0,
+    "data.target_length": 2,
+    "writing.beams": 1,
     "model.patch": 0,
     "model.channels": 0,
     "model.filters": 0,

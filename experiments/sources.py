@@ -18,6 +18,7 @@ KINDS = {
     "tokens": "words",
     "span": "spans",
     "fewshot": "classes",
+    "seq2seq": "texts",
 }
 """Task -> what `data.task` must say of the labels."""
 FEW_SHOT = {
@@ -34,7 +35,7 @@ FEW_SHOT = {
     "meta-dataset": (data.meta_dataset, ("dataset_spec.json",)),
 }
 """Published set -> (reader, what tells its folder); `NAME:FOLDER` is read by it."""
-COLUMNS = {"tokens": ("tokens", "labels")}
+COLUMNS = {"tokens": ("tokens", "labels"), "seq2seq": ("text", "target")}
 """Task -> (text, label) columns of a file where the config names none."""
 
 
@@ -131,6 +132,8 @@ def _from_file(path: Path, config: ConfigDict) -> data.Examples:
     if config.task == "span":
         return data.from_questions(path)
     text, label = columns_of(config)
+    if config.task == "seq2seq":
+        return data.from_pairs(path, text=text, target=label)
     if config.task == "tokens":
         return data.from_tagged(path, tokens=text, labels=label)
     regression = config.task == "regression"

@@ -86,16 +86,23 @@ def save_model(
     write_atomic(folder / f"{player}.safetensors", encode(arrays, {"base": header}))
 
 
-def read_model(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def saved_bytes(folder: Path) -> int:
+    """Size of all players' weights that a run wrote."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def read_model(
+    folder: Path, player: str = "model"
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays that a finished run wrote, and `spec` and `hash` of its base.
 
     Raises FileNotFoundError if it has not ended, ValueError for a damaged file.
     """
     from safetensors import SafetensorError, safe_open
 
-    file = folder / MODEL
+    file = folder / f"{player}.safetensors"
     if not file.is_file():
-        raise FileNotFoundError(f"{folder} has no {MODEL}: the run has not ended")
+        raise FileNotFoundError(f"{folder} has no {file.name}: the run has not ended")
     try:
         with safe_open(file, framework="np") as opened:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -105,34 +112,45 @@ def read_model(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise ValueError(f"{file} is damaged: {error}; run the study anew") from None
 
 
-def load_model(folder: Path, plan: Plan, base: dict, source: dict) -> Plan:
-    """`plan` with the weights that a finished run wrote.
+def head_width(folder: Path) -> int | None:
+    """How wide the head of a finished run's model is; None where it has none.
+
+    Raises as `read_model` does.
+    """
+    kernel = read_model(folder)[0].get("head/kernel")
+    return None if kernel is None else kernel.shape[-1]
+
+
+def load_model(
+    folder: Path, plan: Plan, base: dict, source: dict, player: str = "model"
+) -> Plan:
+    """`plan` with the weights of a player that a finished run wrote.
 
     `base` and `source` are those that `save_model` got. Raises FileNotFoundError if
     the run has not ended, ValueError for another base, `NoMatch` or ValueError for
     leaves that the plan has not, that nobody has, or of another shape.
     """
-    arrays, header = read_model(folder)
+    arrays, header = read_model(folder, player)
+    file = folder / f"{player}.safetensors"
     if header.get("hash") != source["hash"]:
         raise ValueError(
-            f"{folder / MODEL} was trained from weights of hash {header.get('hash')}, "
+            f"{file} was trained from weights of hash {header.get('hash')}, "
             f"but {source['spec']!r} now holds {source['hash']}; give back the folder "
             "that was used then"
         )
     known = flatten(plan.params) | flatten({"stats": plan.stats})
     for path, leaf in arrays.items():
         if path not in known:
-            raise no_match(f"{folder / MODEL}: leaf", path, known)
+            raise no_match(f"{file}: leaf", path, known)
         if leaf.shape != np.shape(known[path]):
             raise ValueError(
-                f"{folder / MODEL}: {path!r} is {leaf.shape}, the plan's "
-                f"{np.shape(known[path])}"
+                f"{file}: {path!r} is {leaf.shape}, the plan's {np.shape(known[path])}"
             )
 
     given = flatten(base)
     for path, leaf in flatten(plan.params).items():
         if path not in arrays and not (path in given and same_bytes(leaf, given[path])):
-            raise ValueError(f"{folder / MODEL} lacks {path!r}, which the base has not")
+            raise ValueError(f"{file} lacks {path!r}, which the base has not")
 
     def choose(path: str, leaf: Any) -> Any:
         return jax.numpy.asarray(arrays[path]) if path in arrays else leaf

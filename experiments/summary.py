@@ -39,6 +39,10 @@ class Row(NamedTuple):
     seconds: float | None
     compile_seconds: float | None
     memory: float | None
+    step: float | None = None
+    """Seconds of a step; None where nothing is trained by steps."""
+    saved: float | None = None
+    """MB of the weights that a run wrote: what is not in the base."""
     ratio: float | None = None
     """Against the reference; above 1 helps, whichever way the metric points."""
     gain: float | None = None
@@ -185,6 +189,8 @@ def _row(study: Study, name: str, metrics: tuple[str, ...]) -> Row:
         seconds=mean("seconds"),
         compile_seconds=mean("compile_seconds"),
         memory=mean("peak_memory_mb"),
+        step=mean("step_seconds"),
+        saved=mean("saved_mb"),
     )
 
 

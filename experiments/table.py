@@ -35,6 +35,11 @@ def columns(summary: Summary) -> list[Column]:
         "memory of a step, MB", lambda row: _decimals(row.memory, 0), extra=4
     )
     kept += [seconds, memory]
+    if any(row.step is not None for row in summary.rows):
+        kept.append(Column("ms a step", _step_cell, extra=5))
+    if any(row.saved is not None for row in summary.rows):
+        saved = Column("saved, MB", lambda row: _decimals(row.saved, 2), extra=6)
+        kept.append(saved)
     if summary.reference is not None:
         kept.append(Column("transfer ratio", lambda row: ratio(row, summary), extra=3))
         heading = f"against {summary.reference.title}"
@@ -184,7 +189,7 @@ def to_csv(summary: Summary) -> str:
             values += [found.mean, found.sd] if found else [None, None]
         outcome = row.comparison.verdict if row.comparison else None
         values += [row.trainable, row.total, row.seconds, row.compile_seconds]
-        values += [row.memory, row.ratio, row.gain]
+        values += [row.memory, row.step, row.saved, row.ratio, row.gain]
         values += [outcome.verdict, outcome.p] if outcome else [None, None]
         writer.writerow(["" if value is None else value for value in values])
     return file.getvalue()
@@ -192,6 +197,7 @@ def to_csv(summary: Summary) -> str:
 
 _PLAIN = (
     *("trainable", "total", "seconds", "compile_seconds", "peak_memory_mb"),
+    *("step_seconds", "saved_mb"),
     *("transfer_ratio", "gain", "verdict", "p"),
 )
 
@@ -243,6 +249,10 @@ def _width(kept: list[Column], summary: Summary) -> int:
 
 def _metric_cell(metric: str) -> Callable[[Row], str]:
     return lambda row: spread(row.scores.get(metric))
+
+
+def _step_cell(row: Row) -> str:
+    return NOTHING if row.step is None else f"{1000 * row.step:,.0f}"
 
 
 def _decimals(value: float | None, digits: int) -> str:

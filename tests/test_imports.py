@@ -18,6 +18,7 @@ ORDER = (
     "pickles",
     "losses",
     "nn",
+    "generation",
     "models",
     "pretrained",
     "transfer",
@@ -46,7 +47,8 @@ LIGHT = {"chex", "jax", "numpy", "optax", "tl_jax"}
 """What tl_jax imports when it is imported; all else waits inside a function."""
 HEAVY = {
     *("torch", "tensorflow", "transformers", "tensorflow_datasets", "sklearn"),
-    *("matplotlib", "orbax", "grain", "flax", "tokenizers", "huggingface_hub"),
+    *("matplotlib", "orbax", "grain", "flax", "equinox", "tokenizers"),
+    "huggingface_hub",
 }
 LINES = 310
 

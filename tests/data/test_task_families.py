@@ -48,6 +48,20 @@ def test_labels_are_the_formula_of_the_parameters(family):
         np.testing.assert_allclose(stream["labels"], formula(family, own, x), atol=2e-4)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_row_is_told_what_sets_its_task_apart(family):
+    """The parameters by name, one after another; the process's draw is not told."""
+    made = family(3, 4)
+    batch, own = drawn(made, 5)
+    told = [own[name].reshape(5, -1) for name in made.told]
+    assert set(made.told) == set(own) - {"normal"}
+    for side, rows in (("support", 3), ("query", 4)):
+        found = batch[side]["inputs"]["told"]
+        assert found.shape == (5, rows, sum(x.shape[1] for x in told))
+        wanted = np.broadcast_to(np.concatenate(told, 1)[:, None], found.shape)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
 def test_parameters_and_inputs_are_uniform_in_their_ranges():
     batch, own = drawn(sinusoid(5, 7), 2000)
     x = np.concatenate([s["inputs"]["features"].ravel() for s in batch.values()])

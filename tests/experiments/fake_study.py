@@ -104,6 +104,8 @@ def make_run(path, name, seed, i, info, rows, steps) -> None:
         "seconds": seconds * (1 + 0.05 * rng.random()),
         "compile_seconds": 5.1,
         "peak_memory_mb": round(700 + 700 * math.sqrt(trainable / TOTAL)),
+        "step_seconds": None if name == "linear_probe" else seconds / 400,
+        "saved_mb": 4 * trainable / 1e6,
         "confusion": confusion.tolist(),
         "programs": 3,
     }

@@ -10,7 +10,7 @@ from experiments.learner_table import LEARNERS
 from experiments.strategies import make_strategy
 from experiments.tasks import make_task
 from tl_jax.models import mlp
-from tl_jax.transfer import full
+from tl_jax.transfer import context, full
 from tl_jax.tree import flatten
 from tl_jax.types import Player
 
@@ -24,18 +24,24 @@ MORE = {
 def made(name, **more):
     """(recipe, players, algorithm) of a learner on vectors, two ways."""
     config = pictures("none", one=learner(name, **MORE.get(name, {}) | more))
+    config.task = LEARNERS[name].of[0]
     (phase,) = make_strategy("one", config).phases
     model = mlp(3, (4,), classes=2)
     plan = full(*model.init(jax.random.key(0)))
+    if name == "oracle":
+        plan = context(1, "blocks/0")(jax.random.key(2), plan)
     cast = phase.recipe.cast(jax.random.key(1), Player(model, plan, phase.tx(0)))
-    setting = Setting(make_task("fewshot", ("a", "b")), ways=2)
+    setting = Setting(make_task(config.task, ("a", "b")), ways=2)
     return phase.recipe, cast, phase.recipe.make(setting, cast)
 
 
 def side(rows):
     """Three tasks' sets of two classes."""
     return {
-        "inputs": {"features": np.ones((3, rows, 3), np.float32)},
+        "inputs": {
+            "features": np.ones((3, rows, 3), np.float32),
+            "told": np.ones((3, rows, 1), np.float32),
+        },
         "labels": np.tile(np.arange(rows, dtype=np.int32) % 2, (3, 1)),
         "weight": np.ones((3, rows), np.float32),
         "index": np.zeros((3, rows), np.int32),
@@ -46,7 +52,11 @@ def side(rows):
 def test_it_trains_and_predicts(name):
     _, cast, algorithm = made(name)
     state, frozen = algorithm.init(jax.random.key(0), cast)
-    args = state, frozen, {"support": side(2), "query": side(4)}
+    batch = {"support": side(2), "query": side(4)}
+    if LEARNERS[name].of[0] == "fewshot_regression":
+        for own in batch.values():
+            own["labels"] = np.ones((*own["labels"].shape, 2), np.float32)
+    args = state, frozen, batch
     after, metrics = jax.eval_shape(algorithm.step, *args, jax.random.key(0))
     assert metrics["loss"].shape == ()
     assert jax.tree.map(np.shape, after) == jax.tree.map(np.shape, state)

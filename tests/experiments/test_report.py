@@ -11,7 +11,9 @@ import pytest
 from fake_study import STRATEGIES, make_study
 from rich.console import Console
 
+from experiments import table
 from experiments.curves import _moving_mean
+from experiments.figures import pareto
 from experiments.report import build, main, print_table
 from experiments.study import StudyError, load
 from experiments.summary import higher_is_better, summarise
@@ -252,3 +254,28 @@ def test_a_moving_mean_leaves_straight_lines_alone():
     np.testing.assert_allclose(_moving_mean(line, 4), line)
     found = _moving_mean(np.asarray([0.0, 3.0, 0.0, 3.0]), 1)
     np.testing.assert_allclose(found, [0, 1, 2, 3])
+
+
+def test_the_edge_of_scores_and_parameters(finished):
+    summary = summarise(load(finished))
+    edge = [row.name for row in pareto(list(summary.rows), "accuracy", True)]
+    for row in summary.rows:
+        beaten = [
+            other
+            for other in summary.rows
+            if other.trainable <= row.trainable
+            and other.scores["accuracy"].mean > row.scores["accuracy"].mean
+        ]
+        assert (row.name in edge) != bool(beaten)
+    assert edge[0] == "linear_probe"
+
+
+def test_seconds_a_step_and_what_was_saved(finished):
+    text = table.markdown(summarise(load(finished)))
+    head, _, *body = text.splitlines()[:7]
+    titles = [cell.strip() for cell in head.split("|")]
+    at, saved = titles.index("ms a step"), titles.index("saved, MB")
+    cells = {row.split("|")[1].strip(" *"): row.split("|") for row in body}
+    assert cells["BitFit"][at].strip() == f"{1000 * 151 / 400:,.0f}"
+    assert cells["Linear probe"][at].strip() == table.NOTHING
+    assert cells["Linear probe"][saved].strip() == "0.01"

@@ -26,6 +26,15 @@ TINY = dict(
     num_labels=3,
 )
 ROTARY = {"rope_type": "default", "rope_theta": 500.0}
+SCALED = dict(
+    rope_type="llama3",
+    rope_theta=500.0,
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=16,
+)
+LINEAR = dict(rope_type="linear", rope_theta=500.0, factor=2.5)
 MODELS = {
     "llama_words": ("LlamaForCausalLM", {}),
     "llama_tied": (
@@ -33,6 +42,11 @@ MODELS = {
         dict(tie_word_embeddings=True, head_dim=6, rope_parameters=ROTARY),
     ),
     "llama_sequence": ("LlamaForSequenceClassification", {}),
+    "llama_scaled": (
+        "LlamaForCausalLM",
+        dict(rope_parameters=SCALED, head_dim=12, attention_bias=True, mlp_bias=True),
+    ),
+    "llama_linear": ("LlamaForCausalLM", dict(rope_parameters=LINEAR)),
 }
 
 

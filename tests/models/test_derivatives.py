@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tl_jax.models import bert, conv4, llama, mlp, resnet, vit
+from tl_jax.models import bert, conv4, llama, mlp, resnet, t5, vit
 from tl_jax.models.inverted import Stage, inverted
 from tl_jax.tree import NoMatch
 
@@ -20,6 +20,7 @@ MODELS = {
     "bert words": partial(bert, **WORDS, positions=6, over="vocabulary"),
     "vit": partial(vit, **SMALL, patch=4, size=8, features="pooler", classes=3),
     "llama": partial(llama, **WORDS, kv_heads=1, tied=True),
+    "t5": partial(t5, **WORDS, buckets=4, most=6, gated=True, activation="gelu"),
     "resnet": partial(
         resnet, None, kind="basic", stages=(1,), widths=(6,), stem_width=4, classes=3
     ),
@@ -36,6 +37,7 @@ FAMILIES = [name for name in MODELS if not name.endswith(("words", "taps"))]
 TOKENS = np.array([[1, 4, 7, 2, 9], [3, 5, 0, 0, 0]])
 IMAGES = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype(np.float32)
 INPUTS = {"tokens": TOKENS, "mask": TOKENS > 0, "image": IMAGES}
+INPUTS |= {"decoder_tokens": TOKENS[:, :3]}
 
 
 def random_like(shapes, seed: int, scale: float = 0.3):

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from tl_jax.nn import conv, layer_norm
 from tl_jax.nn.activations import activate
-from tl_jax.nn.attention import attend
+from tl_jax.nn.attend import attend
 from tl_jax.nn.dense import dense, product, thin_product
 from tl_jax.nn.rules import Rules
 from tl_jax.tree import NoMatch
@@ -26,9 +26,9 @@ def normal(seed: int, *shape: int, dtype=jnp.float32) -> jax.Array:
     return jax.random.normal(jax.random.key(seed), shape, dtype)
 
 
-def plain_attend(q, k, v, mask, kept=None):
+def plain_attend(q, k, v, mask, kept=None, bias=0.0, scale=D**-0.5):
     """The same by softmax and JAX's own derivatives."""
-    scores = jnp.einsum("bhtd,bhsd->bhts", q, k) / q.shape[-1] ** 0.5
+    scores = jnp.einsum("bhtd,bhsd->bhts", q, k) * scale + bias
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     weights = jax.nn.softmax(scores, axis=-1)
     weights = weights if kept is None else weights * kept
@@ -70,6 +70,16 @@ def pairs(rules: Rules = "hand") -> dict:
             lambda q, k, v: attend(q, k, v, causal, rules=rules),
             lambda q, k, v: plain_attend(q, twice(k), twice(v), causal),
             (every, *arrays[1:]),
+        ),
+        "bias": (
+            lambda q, k, v, b: attend(q, k, v, mask, rules=rules, bias=b, scale=1.0),
+            lambda q, k, v, b: plain_attend(q, k, v, mask, bias=b, scale=1.0),
+            (*arrays, normal(9, 1, H, T, S)),
+        ),
+        "grouped bias": (
+            lambda q, k, v, b: attend(q, k, v, causal, rules=rules, bias=b),
+            lambda q, k, v, b: plain_attend(q, twice(k), twice(v), causal, bias=b),
+            (every, *arrays[1:], normal(9, 1, 2 * H, T, S)),
         ),
         "layer_norm": (
             lambda x: layer_norm(site, x, 1e-5, rules),
@@ -175,12 +185,12 @@ def test_a_row_that_sees_nothing_moves_with_values_alone(dtype, rules):
     arrays, _ = qkv(dtype)
     nothing = jnp.zeros((B, 1, 1, S), bool)
 
-    def total(q, k, v):
-        return scalar(lambda *a: attend(*a, nothing, rules=rules), q, k, v)
+    def total(q, k, v, bias):
+        return scalar(lambda *a: attend(*a, nothing, rules=rules, bias=bias), q, k, v)
 
-    dq, dk, dv = jax.grad(total, (0, 1, 2))(*arrays)
-    assert not dq.any()
-    assert not dk.any()
+    bias = normal(9, 1, H, T, S)
+    dq, dk, dv, dbias = jax.grad(total, (0, 1, 2, 3))(*arrays, bias)
+    assert not any(x.any() for x in (dq, dk, dbias))
     want = jax.grad(partial(scalar, lambda v: v.mean(2, keepdims=True) + 0 * arrays[0]))
     assert np.abs(dv - want(arrays[2])).max() <= 0.02 * np.abs(dv).max()
 
@@ -194,6 +204,12 @@ HALF = {
     "attend": (
         lambda rules, q, k, v: attend(q, k, v, qkv()[1], rules=rules),
         ((B, H, T, D), (B, H, S, D), (B, H, S, D)),
+    ),
+    "biased": (
+        lambda rules, q, k, v, b: attend(
+            q, k, v, qkv()[1], rules=rules, bias=b, scale=1.0
+        ),
+        ((B, H, T, D), (B, H, S, D), (B, H, S, D), (1, H, T, S)),
     ),
 }
 

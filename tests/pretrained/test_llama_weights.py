@@ -11,7 +11,7 @@ from agree import TOLERANCE, distance, same_files
 from tl_jax import pretrained, transfer, tree
 from tl_jax.pretrained import files
 
-NAMES = ("llama_words", "llama_tied", "llama_sequence")
+NAMES = ("llama_words", "llama_tied", "llama_sequence", "llama_scaled", "llama_linear")
 
 
 def values_of(golden, name) -> dict:
@@ -143,16 +143,21 @@ def test_shards_old_fields_and_buffers(golden, tmp_path):
         pretrained.load(folder)
 
 
-SCALED = {"rope_type": "llama3", "factor": 8.0, "rope_theta": 5e5}
+YARN = {"rope_type": "yarn", "factor": 8.0, "rope_theta": 5e5}
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0}
+TWICE = {"rope_type": "linear", "factor": 2.0}
 
 
 @pytest.mark.parametrize(
     "config, text",
     [
-        (dict(rope_scaling={"type": "linear", "factor": 2.0}), "type 'linear'"),
+        (dict(rope_scaling={"type": "linear", "factor": 0}), "factor is 0, expected"),
         (dict(rope_scaling={"factor": 2.0}), "rope_scaling has factor 2.0"),
+        (dict(rope_scaling=TWICE), "rope_scaling and rope_parameters differ"),
+        (dict(rope_parameters=YARN), "rope_type 'yarn'; known: default, linear, ll"),
+        (dict(rope_parameters=LLAMA3), "high_freq_factor is None, expected a number"),
+        (dict(rope_parameters=LLAMA3 | {"high_freq_factor": 1}), "expected above low"),
         (dict(rope_scaling=2), "rope_scaling is 2, expected null"),
-        (dict(rope_parameters=SCALED), "rope_parameters has rope_type 'llama3'"),
         (dict(rope_parameters={"partial_rotary_factor": 0.5}), "factor 0.5"),
         (dict(rope_theta=5e5), "rope_theta is 500000.0 but rope_parameters"),
         (dict(rope_theta="1e4", rope_parameters=None), "is '1e4', expected a number"),
@@ -160,8 +165,8 @@ SCALED = {"rope_type": "llama3", "factor": 8.0, "rope_theta": 5e5}
         (dict(head_dim=5), "5 wide, expected an even number"),
         (dict(head_dim=None, num_attention_heads=6), "16 is no multiple of 6 heads"),
         (dict(hidden_act="sliu"), "hidden_act is 'sliu'; nearest: silu"),
-        (dict(attention_bias=True), "attention_bias is True, supported is False"),
-        (dict(mlp_bias=True), "mlp_bias is True"),
+        (dict(attention_bias="yes"), "attention_bias is 'yes', supported is False"),
+        (dict(sliding_window=8), "sliding_window is 8"),
         (dict(tie_word_embeddings="yes"), "tie_word_embeddings is 'yes'"),
         (dict(architectures=["LlamaForTokenClassification"]), "known: LlamaModel"),
         (dict(vocab_size=...), "vocab_size is nothing"),

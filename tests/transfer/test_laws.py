@@ -10,12 +10,17 @@ from tl_jax.losses import cross_entropy
 from tl_jax.models import bert
 from tl_jax.optim import adamw
 from tl_jax.transfer import (
+    adalora,
     adapter,
     adapter_fusion,
+    bitfit,
+    blocks,
     chain,
     compacter,
     context,
     describe,
+    discriminative,
+    dora,
     fold,
     foldable,
     freeze,
@@ -23,18 +28,28 @@ from tl_jax.transfer import (
     houlsby,
     ia3,
     invertible,
+    layer_norms,
     layerwise,
+    loha,
+    lokr,
     lora,
+    lora_fa,
+    lora_plus,
     magnitude_mask,
     merge,
     new_head,
+    p_tuning,
     parallel_adapter,
     partition,
     pfeiffer,
+    prefix,
+    prompt,
     rate,
+    rslora,
     stack_layers,
     trainable,
     unstack_layers,
+    vera,
     warp,
 )
 from tl_jax.tree import NoMatch, flatten, paths
@@ -45,6 +60,18 @@ GRAFTS = {
     "lora": lora(2, QV),
     "lora everywhere": lora(2, ".*"),
     "lora in one block": lora(2, "blocks/1/mlp/up", rate=0.1),
+    "lora's kin": chain(
+        lora_plus(2, ".*/query", ratio=4.0), lora_fa(2, ".*/key"), rslora(2, ".*/value")
+    ),
+    "lora of tables": chain(
+        lora(2, "embed/types", leaf="embedding"),
+        lora(2, "embed/tokens", leaf="embedding", tied=True),
+    ),
+    "dora, then lora": chain(dora(2, ".*"), lora(2, QV)),
+    "adalora": adalora(3, QV),
+    "vera": vera(5, f"{QV}|blocks/1/mlp/(up|down)"),
+    "loha": loha(2, QV),
+    "lokr": chain(lokr(1, ".*"), lokr(1, QV, factor=2, both=True, name="second")),
     "context": context(3, QV),
     "film": context(3, "blocks/1/.*/(up|norm.*|query)|blocks/0/norm_mlp", form="film"),
     "warp": warp(f"{QV}|head"),
@@ -78,8 +105,20 @@ METHODS = GRAFTS | {
     "bias only": chain(freeze(".*"), rate(".*/bias", 1.0)),
     "two rates": chain(freeze(".*"), rate("blocks/1/.*", 0.1), rate("head/.*", 2.0)),
     "layer-wise": layerwise(0.5),
+    "bitfit": chain(freeze(".*"), bitfit(), rate("head/.*", 1.0)),
+    "layer norms": chain(freeze(".*"), layer_norms()),
+    "surgical": chain(freeze(".*"), blocks(0, 1), rate("head/.*", 1.0)),
+    "discriminative": discriminative(),
     "lora on a frozen base": chain(freeze(".*"), lora(2, QV), rate("head/.*", 1.0)),
 }
+PROMPTS = {
+    "prompt": prompt(3, init="vocabulary"),
+    "prefix": prefix(3, r"blocks/[12]/attention"),
+    "prefix by a network": prefix(3, hidden=4, shift=True),
+    "p-tuning": p_tuning(3, form="lstm", hidden=4),
+}
+"""These change the function from the start and do not fold."""
+METHODS |= PROMPTS
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +194,9 @@ def test_fresh_grafts_leave_the_function_alone(grafted, base, batch, run):
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
-def test_base_is_a_strict_subset(grafted, base):
-    new = flatten(grafted.params)
+@pytest.mark.parametrize("method", (GRAFTS | PROMPTS).values(), ids=GRAFTS | PROMPTS)
+def test_base_is_a_strict_subset(method, base):
+    new = flatten(method(jax.random.key(2), base).params)
     assert set(flatten(base.params)) < set(new)
     assert all(new[path] is leaf for path, leaf in flatten(base.params).items())
 
@@ -168,7 +208,7 @@ def test_nothing_mutates_its_input(base):
     assert before == (paths(base.params), flatten(base.rates))
 
 
-@pytest.mark.parametrize("method", GRAFTS.values(), ids=GRAFTS)
+@pytest.mark.parametrize("method", (GRAFTS | PROMPTS).values(), ids=GRAFTS | PROMPTS)
 def test_another_transform_changes_no_random_value(method, base):
     key = jax.random.key(2)
     alone = flatten(method(key, base).params)
@@ -188,6 +228,21 @@ def test_fold_preserves_outputs_and_restores_the_structure(name, base, batch, ru
     want = run(moved.params, batch["inputs"])
     got = run(folded.params, batch["inputs"])
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("method", PROMPTS.values(), ids=PROMPTS)
+def test_prompts_stay_where_others_fold(method, base, batch, run):
+    both = chain(lora(2, QV), method)(jax.random.key(2), base)
+    moved = perturbed(both)
+    folded = fold(moved)
+    assert not foldable(moved.params)
+    own = {p for p in flatten(both.params) if "patch/" in p and "/lora/" not in p}
+    assert {p for p in flatten(folded.params) if "patch/" in p} == own
+    want = run(moved.params, batch["inputs"])
+    got = run(folded.params, batch["inputs"])
+    assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+    before = run(fold(perturbed(base)).params, batch["inputs"])
+    assert np.abs(got - before).max() > 1e-4
 
 
 @pytest.mark.parametrize(

@@ -11,21 +11,30 @@ from tl_jax.algorithms.core import (
     replan,
     sequence,
 )
+from tl_jax.algorithms.penalised import START, Penalty, Seen
+from tl_jax.algorithms.penalties import bss, co_tuning, delta, l2_sp
 from tl_jax.algorithms.rules import accumulated, clipped, plain
 from tl_jax.algorithms.supervised import supervised, weight_of
 
 __all__ = [
     "AVERAGE",
+    "START",
     "Group",
+    "Penalty",
+    "Seen",
     "accumulated",
     "algorithm",
     "augmented",
     "augmented_steps",
     "averaged",
+    "bss",
     "clipped",
+    "co_tuning",
     "current",
+    "delta",
     "descend",
     "ema",
+    "l2_sp",
     "per_task",
     "plain",
     "replan",

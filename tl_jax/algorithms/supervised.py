@@ -1,12 +1,14 @@
 """Supervised training: every kind of fine-tuning is this with another plan."""
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
 
 from tl_jax.algorithms.averaged import averaged
 from tl_jax.algorithms.core import Players, algorithm, descend, sequence
+from tl_jax.algorithms.penalised import START, Penalties, remembered, seen_by, total
 from tl_jax.algorithms.rules import accumulated, clipped, plain
 from tl_jax.tree import merge
 from tl_jax.types import Algorithm, Array, Batch, Frozen, Key, Outputs, State, Stream
@@ -28,6 +30,7 @@ def supervised(
     accumulate: int = 1,
     clip: float | None = None,
     average: float | None = None,
+    penalties: Penalties = MappingProxyType({}),
 ) -> Algorithm:
     """Minimise sum_i w_i loss_i / sum_i w_i over the stream `train`.
 
@@ -35,10 +38,12 @@ def supervised(
     `weigh(stream) -> [B]` gives w (class weights, tokens an example). `accumulate`
     microbatches a step; `clip` bounds the gradient's norm; `average` is the decay of
     an exponential average of the moving weights, which `predict` then uses
-    (`averaged`).
+    (`averaged`). `penalties` are added, by name (`algorithms.penalties`); the metric
+    `loss` is the sum, `supervised` what it is without them.
     """
     (name,) = players
-    model = players[name].model
+    player = players[name]
+    model = player.model
 
     def objective(params_of: Any, memory: dict, batch: Batch, key: Key):
         stream, stats = batch["train"], memory["stats"]
@@ -49,8 +54,14 @@ def supervised(
         value = (weight * loss(outputs, stream)).sum() / jnp.maximum(
             weight.sum(), 1e-12
         )
+        metrics = {"loss": value}
+        if penalties:
+            begun = memory.get(START, {}).get(name)
+            seen = seen_by(player, params_of[name], begun, outputs, stream, weight)
+            more, metrics = total(penalties, seen)
+            metrics |= {"supervised": value, "loss": value + more}
         memory = memory | {"stats": stats | {name: moved}}
-        return value, (memory, {"loss": value})
+        return metrics["loss"], (memory, metrics)
 
     rule = plain
     if accumulate > 1:
@@ -64,5 +75,5 @@ def supervised(
         return model.apply(params, stats, batch["query"]["inputs"])[0]
 
     stages = sequence(descend(players, objective, rule))
-    made = algorithm(players, stages, predict)
+    made = remembered(algorithm(players, stages, predict), penalties)
     return made if average is None else averaged(made, average)

@@ -138,13 +138,20 @@ def varied_episodes(
     padded to `max_support` and max_ways * max_queries rows. Settings that follow are
     those of `episodes_of`.
     """
+    shape = check_varied(min_ways, max_ways, max_support, max_queries, contribution)
+    return episodes_of(shape, columns, labels, rows, tasks, seed, **how)
+
+
+def check_varied(
+    min_ways: int, max_ways: int, max_support: int, max_queries: int, contribution: int
+) -> Varied:
+    """The shape of varied episodes; raises `ValueError` for one that makes none."""
     at_least("min_ways", min_ways, 2)
     at_least("max_ways", max_ways, min_ways)
     at_least("max_support", max_support, max_ways)
     at_least("max_queries", max_queries, 1)
     at_least("contribution", contribution, 1)
-    shape = Varied(min_ways, max_ways, max_support, max_queries, contribution)
-    return episodes_of(shape, columns, labels, rows, tasks, seed, **how)
+    return Varied(min_ways, max_ways, max_support, max_queries, contribution)
 
 
 def episodes_of(

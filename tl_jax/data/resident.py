@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tl_jax.data.class_table import Short, class_table
+from tl_jax.data.class_table import ClassTable, Short, class_table
 from tl_jax.data.columns import (
     Column,
     as_column,
@@ -22,6 +22,7 @@ from tl_jax.data.columns import (
     take_inputs,
 )
 from tl_jax.data.task_numbers import at_least
+from tl_jax.tree import no_match
 from tl_jax.types import Array, Batch, Key, Stream
 
 TABLE = (
@@ -43,6 +44,8 @@ class DeviceEpisodes(NamedTuple):
     def __call__(self, resident: Mapping[str, Any], task: Stream) -> Batch:
         """The episodes of numbers `task["index"]` [K]; see `device_episodes`."""
         needed = self.ways, self.shots + self.queries
+        if "capacity" not in resident:
+            raise no_match("resident", "capacity", resident)
         room = resident["capacity"].shape
         if needed[0] > room[0] or needed[1] > room[1]:
             raise ValueError(
@@ -52,8 +55,8 @@ class DeviceEpisodes(NamedTuple):
         keys = task_keys(resident, task)
         support, query = jax.vmap(lambda key: self.places(resident, key))(keys)
         return {
-            "support": _stream(resident, task, *support),
-            "query": _stream(resident, task, *query),
+            "support": gathered(resident, task, *support),
+            "query": gathered(resident, task, *query),
         }
 
     def places(self, resident: Mapping[str, Any], key: Key) -> tuple:
@@ -63,7 +66,7 @@ class DeviceEpisodes(NamedTuple):
         bits = jax.random.bits(key, (cuts[-1] + ways * self.queries,), jnp.uint32)
         which, by_class, by_unit, by_row, *orders = jnp.split(bits, cuts)
         sizes = jnp.asarray(resident["super_size"])
-        family = _below(which[0], len(sizes))
+        family = below(which[0], len(sizes))
         chosen = jnp.asarray(resident["super_start"])[family]
         chosen += distinct_on_device(by_class, sizes[family])
         own = jnp.asarray(resident["class_size"])[chosen]
@@ -71,7 +74,7 @@ class DeviceEpisodes(NamedTuple):
         units += distinct_on_device(by_unit.reshape(ways, per), own)
         sizes = jnp.asarray(resident["unit_size"])[units]
         places = jnp.asarray(resident["unit_start"])[units]
-        places += _below(by_row.reshape(ways, per), sizes)
+        places += below(by_row.reshape(ways, per), sizes)
         labels = jnp.arange(ways, dtype=jnp.int32)[:, None]
         labels = jnp.broadcast_to(labels, places.shape)
         sides = []
@@ -117,10 +120,28 @@ def resident(
     place them where they belong. Raises ValueError as `episodes` does, and where a
     group has rows of two classes: the host alone keeps these apart.
     """
+    how = dict(groups=groups, super_classes=super_classes, classes=classes, short=short)
+    made, _ = held_table(
+        columns, labels, rows, seed, buckets, ways=ways, needed=shots + queries, **how
+    )
+    capacity = np.zeros((ways, shots + queries), bool)  # its shape is known to a trace
+    return made | {"capacity": capacity}
+
+
+def held_table(
+    columns: Mapping[str, Column],
+    labels: Any,
+    rows: Any,
+    seed: int,
+    buckets: Sequence[int] | None,
+    **how: Any,
+) -> tuple[dict[str, Any], ClassTable]:
+    """(What lies on the device of rows by class, the table on the host).
+
+    `how` is what `class_table` takes. Raises as `resident` does.
+    """
     columns = {name: as_column(name, column) for name, column in columns.items()}
     count_rows(columns, labels)
-    how = dict(ways=ways, needed=shots + queries, groups=groups)
-    how |= dict(super_classes=super_classes, classes=classes, short=short)
     table = class_table(labels, rows, **how)
     if table.groups is not None:
         raise ValueError(
@@ -130,8 +151,7 @@ def resident(
     sizes = bucket_sizes(row_lengths(columns, table.rows), table.rows, buckets)
     inputs = take_inputs(columns, table.rows, sizes[-1] if sizes else None)
     numbers = {name: getattr(table, name).astype(np.int32) for name in TABLE}
-    capacity = np.zeros((ways, shots + queries), bool)  # its shape is known to a trace
-    return {"inputs": inputs, "seed": np.uint32(seed), "capacity": capacity, **numbers}
+    return {"inputs": inputs, "seed": np.uint32(seed), **numbers}, table
 
 
 def task_keys(resident: Mapping[str, Any], task: Stream) -> Key:
@@ -146,11 +166,12 @@ def distinct_on_device(bits: Array, sizes: Array) -> Array:
     """Numbers below each of `sizes` [...], no two alike, of random bits [... W].
 
     The next is the r-th of those not taken, as of `draws.distinct`: work and memory
-    depend on W alone, whatever the sizes.
+    depend on W alone, whatever the sizes. Where W is above a size, the first that many
+    are its permutation, and what follows is nothing.
     """
     width = bits.shape[-1]
     steps = jnp.arange(width, dtype=jnp.int32)
-    ranks = _below(bits, sizes[..., None] - steps)
+    ranks = below(bits, jnp.maximum(sizes[..., None] - steps, 1))
 
     def step(taken: Array, rank: Array) -> tuple[Array, Array]:
         past = (taken - steps <= rank[..., None]).sum(-1, dtype=jnp.int32)
@@ -163,13 +184,17 @@ def distinct_on_device(bits: Array, sizes: Array) -> Array:
     return jnp.moveaxis(found, 0, -1)
 
 
-def _below(bits: Array, sizes: Array | int) -> Array:
+def below(bits: Array, sizes: Array | int) -> Array:
     """Whole numbers 0..size-1 of 32 random bits, even to size / 2^32."""
     return (bits % jnp.asarray(sizes).astype(jnp.uint32)).astype(jnp.int32)
 
 
-def _stream(resident: Mapping, task: Stream, places: Array, labels: Array) -> Stream:
-    weight = jnp.broadcast_to(jnp.asarray(task["weight"])[:, None], places.shape)
+def gathered(
+    resident: Mapping, task: Stream, places: Array, labels: Array, real: Any = True
+) -> Stream:
+    """A stream [K B ...] of the rows at places [K B]; `real` [K B] where they are."""
+    weight = jnp.where(real, jnp.asarray(task["weight"])[:, None], 0)
+    weight = jnp.broadcast_to(weight, places.shape)
     inputs = {
         name: jnp.asarray(column)[places] for name, column in resident["inputs"].items()
     }

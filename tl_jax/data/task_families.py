@@ -1,6 +1,7 @@
 """Tasks of regression that are made, not drawn from data: sines, lines, processes.
 
-Each is a `draw` for `sampled`, and says what its parameters are: an oracle knows them.
+Each is a `draw` for `sampled`. What sets a task apart stands beside its inputs, under
+`TOLD`: an oracle reads it, no other learner does.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from tl_jax.data.resident import task_keys
 from tl_jax.data.task_numbers import at_least
 from tl_jax.types import Array, Batch, Key, Stream
 
+TOLD = "told"
+"""The input that holds a task's parameters."""
 Parameters = Mapping[str, Array]
 """What sets a task apart, a leaf a parameter."""
 
@@ -40,14 +43,23 @@ class Family(NamedTuple):
     """Standard deviation."""
     grid: bool = False
     """Queries at even distances, without noise: for figures."""
+    told: tuple[str, ...] = ()
+    """Names of the parameters that `TOLD` holds, flattened, one after another."""
 
     def __call__(self, resident: Mapping[str, Any], task: Stream) -> Batch:
-        """{"support", "query"}: inputs {"features" [K B 1]}, labels [K B 1]."""
-        found = jax.vmap(self.one)(task_keys(resident, task))
+        """{"support", "query"}: inputs {"features" [K B 1], "told" [K B P]}, labels
+        [K B 1]."""
+        keys = task_keys(resident, task)
+        told, found = jax.vmap(self.tell)(keys), jax.vmap(self.one)(keys)
         return {
-            side: _stream(x, y, task)
+            side: _stream(x, told, y, task)
             for side, (x, y) in zip(("support", "query"), found, strict=True)
         }
+
+    def tell(self, key: Key) -> Array:
+        """[P] what sets the task of a key apart; P is 0 where nothing does."""
+        own = self.sample(_key(key, 0))
+        return jnp.concatenate([jnp.zeros(0), *(own[n].ravel() for n in self.told)])
 
     def parameters(self, resident: Mapping[str, Any], task: Stream) -> Parameters:
         """The parameters [K ...] of the tasks that such a call draws."""
@@ -86,7 +98,8 @@ def sinusoid(
     def curve(own: Parameters, x: Array) -> Array:
         return own["amplitude"] * jnp.sin(x - own["phase"])
 
-    return _family(sample, curve, (-5.0, 5.0), shots, queries, noise, grid)
+    made = _family(sample, curve, (-5.0, 5.0), shots, queries, noise, grid)
+    return made._replace(told=("amplitude", "phase"))
 
 
 def linear(
@@ -104,7 +117,8 @@ def linear(
     def curve(own: Parameters, x: Array) -> Array:
         return own["slope"] * x + own["intercept"]
 
-    return _family(sample, curve, (-5.0, 5.0), shots, queries, noise, grid)
+    made = _family(sample, curve, (-5.0, 5.0), shots, queries, noise, grid)
+    return made._replace(told=("slope", "intercept"))
 
 
 def harmonic(
@@ -136,7 +150,8 @@ def harmonic(
         return own["centre"] - 3, own["centre"] + 3
 
     made = _family(sample, curve, (0.0, 1.0), shots, queries, noise, grid)
-    return made._replace(inputs=inputs, span=span)
+    told = "amplitude", "frequency", "phase", "centre"
+    return made._replace(inputs=inputs, span=span, told=told)
 
 
 def gaussian_process(
@@ -174,7 +189,8 @@ def gaussian_process(
         factor = jnp.linalg.cholesky(between + jitter * jnp.eye(len(x)))
         return own["height"] * (factor @ own["normal"])
 
-    return _family(sample, curve, (-2.0, 2.0), shots, queries, noise, grid)
+    made = _family(sample, curve, (-2.0, 2.0), shots, queries, noise, grid)
+    return made._replace(told=("length", "height"))
 
 
 def _family(
@@ -207,8 +223,10 @@ def _key(key: Key, number: int) -> Key:
     return jax.random.fold_in(key, number)
 
 
-def _stream(x: Array, y: Array, task: Stream) -> Stream:
+def _stream(x: Array, told: Array, y: Array, task: Stream) -> Stream:
     """[K B 1]; `index` counts the rows of an episode, having no source."""
+    told = jnp.broadcast_to(told[:, None], (*x.shape[:2], told.shape[-1]))
     weight = jnp.broadcast_to(jnp.asarray(task["weight"])[:, None], x.shape[:2])
     index = jnp.where(weight > 0, jnp.arange(x.shape[1], dtype=jnp.int32), -1)
-    return {"inputs": {"features": x}, "labels": y, "weight": weight, "index": index}
+    inputs = {"features": x, TOLD: told}
+    return {"inputs": inputs, "labels": y, "weight": weight, "index": index}

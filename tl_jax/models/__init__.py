@@ -4,6 +4,7 @@ from tl_jax.models.bert import bert
 from tl_jax.models.context import full_context
 from tl_jax.models.conv4 import conv4
 from tl_jax.models.frozen import frozen_features
+from tl_jax.models.gpt2 import gpt2
 from tl_jax.models.inverted import efficientnet_lite, mobilenet_v2
 from tl_jax.models.llama import llama
 from tl_jax.models.mlp import mlp
@@ -12,8 +13,10 @@ from tl_jax.models.readout import readout
 from tl_jax.models.relation import relation_module
 from tl_jax.models.resnet import resnet
 from tl_jax.models.squeezenet import squeezenet
+from tl_jax.models.t5 import t5
 from tl_jax.models.values import values
 from tl_jax.models.vit import vit
+from tl_jax.models.writing import writing
 
 __all__ = [
     "bert",
@@ -21,6 +24,7 @@ __all__ = [
     "efficientnet_lite",
     "frozen_features",
     "full_context",
+    "gpt2",
     "llama",
     "mlp",
     "mobilenet_v2",
@@ -29,6 +33,8 @@ __all__ = [
     "relation_module",
     "resnet",
     "squeezenet",
+    "t5",
     "values",
     "vit",
+    "writing",
 ]

@@ -65,8 +65,8 @@ def bert(
     token through the pooler, tanh(W x + b). `over`: a `head` in the tree reads the
     features, every token, or scores the vocabulary with the tied input embedding.
     `padding_index` makes positions count the tokens that differ from it, from one
-    above it, whatever the mask says (RoBERTa). Tokens that a patch at `sequence` puts
-    in front are seen by all and are no part of what is returned.
+    above it, whatever the mask says (RoBERTa). Tokens that a patch at `words` or
+    `sequence` puts in front are seen by all and are no part of what is returned.
 
     `dtype` is what products compute in, `rules` how they are differentiated
     (`nn.rules`); `remat` recomputes each block. Raises `NoMatch` for unknown rules;
@@ -101,19 +101,24 @@ def bert(
         return params, {}
 
     def embeddings(site: Params, inputs: dict, key: Key | None) -> tuple[Array, Array]:
+        k_drop, k_patch = keys(key, 2)
+        k_patch, k_words = keys(k_patch, 2)
         tokens = inputs["tokens"]
         mask = inputs.get("mask", jnp.ones_like(tokens)).astype(bool)
         at = jnp.arange(tokens.shape[1])[None]
-        check_length(tokens.shape[1], site["positions"]["embedding"], padding_index)
         if padding_index is not None:
             shown = tokens != padding_index
-            at = jnp.cumsum(shown, axis=1) * shown + padding_index
+            at = jnp.cumsum(shown, axis=1) * shown - 1
         at = patched("positions", site, at)
-        x = embed(site["tokens"], tokens) + embed(site["positions"], at)
+        x = embed(site["tokens"], tokens)
+        x, mask, at = patched("words", site, (x, mask, at), key=k_words)
+        check_length(at.shape[1], site["positions"]["embedding"], padding_index)
+        first = 0 if padding_index is None else padding_index + 1
+        x = x + embed(site["positions"], at + first)
         if types:
             kinds = inputs.get("types", jnp.zeros_like(tokens))
-            x = x + embed(site["types"], kinds)
-        k_drop, k_patch = keys(key, 2)
+            more = x.shape[1] - kinds.shape[1]  # words in front are of the first type
+            x = x + embed(site["types"], jnp.pad(kinds, ((0, 0), (more, 0))))
         x = dropout(layer_norm(site["norm"], x, epsilon, rules), rate, k_drop)
         x, mask, _ = patched("sequence", site, (x, mask, at), key=k_patch)
         return x.astype(dtype), mask

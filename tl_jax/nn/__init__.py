@@ -8,6 +8,7 @@ from tl_jax.nn.init import init_dense, init_norm, normal
 from tl_jax.nn.lstm import init_lstm, lstm, lstm_step
 from tl_jax.nn.norms import Fixed, Running, batch_norm, layer_norm, rms_norm
 from tl_jax.nn.patches import base_weight, expand, own_tokens, patched, weight
+from tl_jax.nn.relative import relative_bias
 from tl_jax.nn.rotary import rotary, turns
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "own_tokens",
     "patched",
     "product",
+    "relative_bias",
     "rms_norm",
     "rotary",
     "run_blocks",

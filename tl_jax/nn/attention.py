@@ -1,16 +1,12 @@
 """Multi-head attention."""
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.experimental.layout import Layout, with_layout_constraint
 
+from tl_jax.nn.attend import attend
 from tl_jax.nn.dense import dense, keys
 from tl_jax.nn.patches import patched
 from tl_jax.nn.rotary import Turns, rotary
-from tl_jax.nn.rules import Rules, by_hand
+from tl_jax.nn.rules import Rules
 from tl_jax.types import Array, Key, Params
 
 
@@ -18,168 +14,6 @@ def split_heads(x: Array, heads: int) -> Array:
     """[B T D] -> [B H T D/H], the layout in which the products run fastest."""
     batch, tokens, width = x.shape
     return x.reshape(batch, tokens, heads, width // heads).swapaxes(1, 2)
-
-
-def attend(
-    q: Array,
-    k: Array,
-    v: Array,
-    mask: Array,
-    key: Key | None = None,
-    rate: float = 0.0,
-    rules: Rules = "hand",
-) -> Array:
-    """softmax(q k^T / sqrt(d)) v, the softmax in float32.
-
-    q [B H T d], k and v [B G S d], mask (True: look at it) broadcast to [B H T S]
-    -> [B H T d]. A row that may look at nothing takes the mean of all values, never
-    NaN. Dropout with `rate` acts on the weights if there is a key. `rules` say how it
-    is differentiated (`nn.rules`).
-
-    Where G is a divisor of H, each head of k and v serves H/G consecutive ones of q
-    (Ainslie et al., 2023), as further rows of one product: nothing is repeated.
-    """
-    shape = q.shape
-    if k.shape[1] != shape[1]:
-        grouped = (shape[0], k.shape[1], -1)
-        mask = jnp.broadcast_to(mask, (*shape[:3], k.shape[2]))
-        q, mask = (x.reshape(*grouped, x.shape[3]) for x in (q, mask))
-    kept = None
-    if key is not None and rate > 0:
-        weights = (*q.shape[:3], k.shape[2])
-        kept = jax.random.bernoulli(key, 1 - rate, weights) / (1 - rate)
-    if jnp.finfo(q.dtype).bits < 32:
-        own = half_looked_up if by_hand(rules) else plain_half_looked_up
-    else:
-        own = looked_up if by_hand(rules) else plain_looked_up
-    return own(q, k, v, mask, kept).reshape(shape)
-
-
-@jax.custom_jvp
-def looked_up(q: Array, k: Array, v: Array, mask: Array, kept: Array | None) -> Array:
-    """`attend` with given dropout, `kept` [B H T S] or None, and a rule of its own.
-
-    With P the weights, dO = P dS V + P dV where dS is the scores' tangent less its
-    mean under P: only P is kept for the backward pass, and V's product comes before
-    the division by the softmax's sum.
-    """
-    return plain_looked_up(q, k, v, mask, kept)
-
-
-def plain_looked_up(q, k, v, mask, kept) -> Array:
-    """The same with JAX's own derivatives."""
-    powers, total = _powers(q, k, mask)
-    return _values(_dropped(powers, kept), v) / total
-
-
-@looked_up.defjvp
-def _looked_up_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    q, k, v, mask, kept = primals
-    dq, dk, dv, *_ = tangents
-    powers, total = _powers(q, k, mask)
-    weights = powers / total
-    seeing = _seeing(mask, q.dtype)  # applied where the arrays are small
-    scores = (_scores(dq * seeing, k) + _scores(q * seeing, dk)) / q.shape[-1] ** 0.5
-    moved = weights * (scores - (weights * scores).sum(-1, keepdims=True))
-    shown = _dropped(weights, kept)
-    return _values(shown, v), _values(_dropped(moved, kept), v) + _values(shown, dv)
-
-
-@jax.custom_vjp
-def half_looked_up(q, k, v, mask, kept) -> Array:
-    """`looked_up` in half precision: its backward products are in q's dtype, too.
-
-    As with `half_product`: reverse mode and forward over reverse.
-    """
-    return plain_half_looked_up(q, k, v, mask, kept)
-
-
-def plain_half_looked_up(q, k, v, mask, kept) -> Array:
-    """The same with JAX's own derivatives, whose products are in float32."""
-    return _half_forward(q, k, v, mask, kept)[0]
-
-
-def _half_forward(q, k, v, mask, kept) -> tuple[Array, tuple]:
-    powers, total = _powers(q, k, mask)
-    weights = (powers / total).astype(q.dtype)
-    y = _values(_dropped(weights, kept), v)
-    return y, (q, k, v, mask, weights, kept, y)
-
-
-def _half_backward(saved: tuple, cotangent: Array) -> tuple:
-    q, k, v, mask, weights, kept, y = saved
-    dy = cotangent.astype(q.dtype)
-    mean = (cotangent * y).sum(-1, keepdims=True)
-    scores = _dropped(_scores(dy, v), kept) - mean
-    scale = _seeing(mask, jnp.float32) / q.shape[-1] ** 0.5
-    scores = (weights * scores * scale).astype(q.dtype)
-    dq = _values(scores, k)
-    dk = _gathered(scores, q)
-    dv = _gathered(_dropped(weights, kept), dy)
-    return *(x.astype(q.dtype) for x in (dq, dk, dv)), None, None
-
-
-half_looked_up.defvjp(_half_forward, _half_backward)
-
-
-def _powers(q: Array, k: Array, mask: Array) -> tuple[Array, Array]:
-    """Powers [B H T S] of the scores less their maximum, and their sum [B H T 1]."""
-    scores = _scores(q, k) / q.shape[-1] ** 0.5
-    scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
-    powers = jnp.exp(scores - lax.stop_gradient(scores.max(-1, keepdims=True)))
-    return powers, powers.sum(-1, keepdims=True)
-
-
-def _seeing(mask: Array, dtype: jnp.dtype) -> Array:
-    """1 for a row that sees something, else 0: no score moves its even weights."""
-    return mask.any(-1, keepdims=True).astype(dtype)
-
-
-def _dropped(weights: Array, kept: Array | None) -> Array:
-    return weights if kept is None else (weights * kept).astype(weights.dtype)
-
-
-def _scores(q: Array, k: Array) -> Array:
-    """q [B H T d], k [B H S d] -> [B H T S]."""
-    return _einsum("bhtd,bhsd->bhts", q, k)
-
-
-def _values(weights: Array, v: Array) -> Array:
-    """weights [B H T S], v [B H S d] -> [B H T d]."""
-    return _einsum("bhts,bhsd->bhtd", weights.astype(v.dtype), v)
-
-
-def _gathered(weights: Array, x: Array) -> Array:
-    """weights [B H T S], x [B H T d] -> [B H S d]."""
-    turned = _einsum("bhdt,bhts->bhds", rows(x.swapaxes(2, 3)), weights)
-    return rows(turned).swapaxes(2, 3)
-
-
-def _einsum(rule: str, a: Array, b: Array) -> Array:
-    """An einsum over a batch and heads, accumulated in at least float32.
-
-    On CPUs these are one axis in half precision: products with two of them run in
-    float32 there, behind copies that widen their operands.
-    """
-    wide = jnp.promote_types(a.dtype, jnp.float32)
-    einsum = partial(jnp.einsum, preferred_element_type=wide)
-    if jnp.finfo(a.dtype).bits >= 32:
-        return einsum(rule, a, b)
-
-    def merged(a: Array, b: Array) -> Array:
-        both = (x.reshape(-1, *x.shape[2:]) for x in (a, b))
-        return einsum(rule.replace("bh", "b"), *both).reshape(*a.shape[:2], *shape)
-
-    shape = jax.eval_shape(partial(einsum, rule), a, b).shape[2:]
-    return lax.platform_dependent(a, b, cpu=merged, default=partial(einsum, rule))
-
-
-def rows(x: Array) -> Array:
-    """x laid out by rows on CPUs, where products read a transposed one slowly."""
-    keep = Layout(tuple(range(x.ndim)))
-    return lax.platform_dependent(
-        x, cpu=lambda x: with_layout_constraint(x, keep), default=lambda x: x
-    )
 
 
 def earlier(mask: Array, tokens: int) -> Array:
@@ -202,30 +36,88 @@ def attention(
     kv_heads: int | None = None,
     turn: Turns | None = None,
     causal: bool = False,
+    bias: Array | None = None,
+    memory: Array | None = None,
+    scale: float | None = None,
     rate: float = 0.0,
     rules: Rules = "hand",
     key: Key | None = None,
 ) -> Array:
-    """Self-attention of one site (Vaswani et al., 2017).
+    """Attention of one site to its own tokens, or to others (Vaswani et al., 2017).
 
-    x [B T D], mask [B S] of the keys (True: present) -> [B T D]. `kv_heads` are the
-    heads G of keys and values, by default those of the queries; `turn` rotates
-    queries and keys; `causal` shows each token the ones up to itself; `rules` say how
-    all is differentiated (`nn.rules`).
+    x [B T D], mask [B S] of the keys (True: present) -> [B T D]. Keys and values are
+    of `memory` [B S D], by default of x itself. `kv_heads` are the heads G of keys and
+    values, by default those of the queries; `turn` rotates queries and keys; `causal`
+    shows each token the ones up to itself; `bias` [1 or B, H T S] is added to the
+    scores, which `scale` multiplies, 1 / sqrt(d) by default; `rules` say how all is
+    differentiated (`nn.rules`).
 
     Patches at `kv` map (keys [B G S d], values, mask [B S]), the keys already turned,
-    and put new ones in front; those at `branch` the result, with x beside.
+    and put new ones in front, which get no bias; those at `branch` the result, with x
+    beside.
     """
-    k_q, k_k, k_v, k_o, k_w, k_p, k_b = keys(key, 7)
-    by, groups = partial(dense, rules=rules), kv_heads or heads
-    q = split_heads(by(site["query"], x, key=k_q), heads)
-    k = split_heads(by(site["key"], x, key=k_k), groups)
-    v = split_heads(by(site["value"], x, key=k_v), groups)
-    if turn is not None:
-        q, k = rotary(q, turn), rotary(k, turn)
-    k, v, mask = patched("kv", site, (k, v, mask), x=x, key=k_p)
+    k_found, k_look = keys(key, 2)
+    source = x if memory is None else memory
+    groups = dict(heads=kv_heads or heads, turn=turn, rules=rules)
+    k, v = keys_values(site, source, **groups, key=k_found)
+    how = dict(heads=heads, turn=turn, causal=causal, bias=bias, scale=scale)
+    how |= dict(source=source, rate=rate, rules=rules, key=k_look)
+    return look_up(site, x, k, v, mask, **how)
+
+
+def keys_values(
+    site: Params,
+    source: Array,
+    *,
+    heads: int,
+    turn: Turns | None = None,
+    rules: Rules = "hand",
+    key: Key | None = None,
+) -> tuple[Array, Array]:
+    """The site's keys and values of source [B S D]: two arrays [B G S d]."""
+    k_k, k_v = keys(key, 2)
+    k = split_heads(dense(site["key"], source, key=k_k, rules=rules), heads)
+    v = split_heads(dense(site["value"], source, key=k_v, rules=rules), heads)
+    return k if turn is None else rotary(k, turn), v
+
+
+def look_up(
+    site: Params,
+    x: Array,
+    k: Array,
+    v: Array,
+    mask: Array,
+    *,
+    heads: int,
+    turn: Turns | None = None,
+    causal: bool = False,
+    bias: Array | None = None,
+    scale: float | None = None,
+    source: Array | None = None,
+    rate: float = 0.0,
+    rules: Rules = "hand",
+    key: Key | None = None,
+) -> Array:
+    """`attention` to keys and values that are there already, as a cache has them.
+
+    x [B T D], k and v [B G S d], mask [B S] -> [B T D]; `source` is what they are of,
+    which patches at `kv` may read.
+    """
+    k_q, k_o, k_w, k_p, k_b = keys(key, 5)
+    q = split_heads(dense(site["query"], x, key=k_q, rules=rules), heads)
+    q = q if turn is None else rotary(q, turn)
+    k, v, mask = patched("kv", site, (k, v, mask), x=source, key=k_p)
     seen = earlier(mask, x.shape[1]) if causal else mask[:, None, :]
-    y = attend(q, k, v, seen[:, None], k_w, rate, rules).astype(x.dtype)
+    how = dict(bias=in_front(bias, k.shape[2]), scale=scale)
+    y = attend(q, k, v, seen[:, None], k_w, rate, rules, **how).astype(x.dtype)
     y = y.swapaxes(1, 2).reshape(*x.shape[:2], -1)
-    y = by(site["output"], y, key=k_o)
+    y = dense(site["output"], y, key=k_o, rules=rules)
     return patched("branch", site, y, x=x, key=k_b)
+
+
+def in_front(bias: Array | None, count: int) -> Array | None:
+    """A bias [... S] of the last S of `count` keys, with zeros for those in front."""
+    if bias is None or bias.shape[-1] == count:
+        return bias
+    more = [(0, 0)] * (bias.ndim - 1) + [(count - bias.shape[-1], 0)]
+    return jnp.pad(bias, more)

@@ -22,22 +22,24 @@ def mlp(
     x: Array,
     *,
     activation: str,
+    rate: float = 0.0,
     rules: Rules = "hand",
     key: Key | None = None,
 ) -> Array:
     """down(activation(up(x))). x [B T D] -> [B T D].
 
     A site with a gate computes down(activation(gate(x)) * up(x)) (Shazeer, 2020).
-    `rules` say how all is differentiated (`nn.rules`).
+    Dropout with `rate` acts on what enters `down`. `rules` say how all is
+    differentiated (`nn.rules`).
     """
-    k_up, k_down, k_branch, k_gate = keys(key, 4)
+    k_up, k_down, k_branch, k_gate, k_drop = keys(key, 5)
     y = dense(site["up"], x, key=k_up, rules=rules)
     if "gate" in site:
         gate = dense(site["gate"], x, key=k_gate, rules=rules)
         y = activate(activation, gate, rules) * y
     else:
         y = activate(activation, y, rules)
-    y = dense(site["down"], y, key=k_down, rules=rules)
+    y = dense(site["down"], dropout(y, rate, k_drop), key=k_down, rules=rules)
     return patched("branch", site, y, x=x, key=k_branch)
 
 
@@ -78,7 +80,7 @@ def block(
 
 
 def added(
-    layer: Literal["attention", "mlp"],
+    layer: Literal["attention", "cross", "mlp"],
     site: Params,
     x: Array,
     y: Array,

@@ -1,10 +1,12 @@
 """Products with a kernel, embeddings, dropout."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tl_jax.nn.patches import patched, weight
+from tl_jax.nn.patches import patched, weight, weighted
 from tl_jax.nn.rules import Rules, by_hand
 from tl_jax.types import Array, Key, Params
 
@@ -97,7 +99,7 @@ def dense(
     The product is computed in x's dtype; the result is in `dtype`, by default x's.
     """
     x = patched("input", site, x, key=key)
-    y = product(x, weight(site, key=key), rules)
+    y = weighted(partial(product, rules=rules), site, x, key=key)
     y = patched("product", site, y, x=x, key=key)
     if "bias" in site:
         y = y + site["bias"]

@@ -1,5 +1,6 @@
 """Where a layer meets the patches at its site."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,8 +10,8 @@ from tl_jax.types import Array, Key, Params
 
 POINTS = (
     *("kernel", "input", "product", "output", "branch"),
-    *("kv", "sequence", "positions", "tokens"),
-    *("attention_sum", "mlp_sum", "root"),
+    *("kv", "positions", "words", "sequence", "tokens"),
+    *("attention_sum", "cross_sum", "mlp_sum", "root"),
 )
 """What a patch may map:
 
@@ -19,10 +20,12 @@ input, product, output: a layer's input; x W; x W + b
 branch: what an attention or an MLP returns, `x` being what it read
 kv: an attention's (keys, values, mask)
 positions: at `embed`, each token's position before it is looked up or turned
+words: at `embed`, (words, mask, positions) before positions and types join them: what
+    further words in front would be
 sequence: at `embed`, (tokens, mask, positions); further tokens go in front
 tokens: at a block, [B T D] as they enter it
-attention_sum, mlp_sum: at a block, a branch just before the residual sum, `x` being
-    (residual stream, norm), the norm a function
+attention_sum, cross_sum, mlp_sum: at a block, a branch just before the residual sum,
+    `x` being (residual stream, norm), the norm a function; cross looks at another side
 root: at the tree, `expand`
 """
 
@@ -62,6 +65,24 @@ def base_weight(site: Params, leaf: str = "kernel") -> Array:
 def weight(site: Params, leaf: str = "kernel", *, key: Key | None = None) -> Array:
     """The site's kernel or table as its patches at `kernel` make it."""
     return patched("kernel", site, base_weight(site, leaf), key=key)
+
+
+def weighted(
+    f: Callable[[Array, Array], Array],
+    site: Params,
+    x: Array,
+    leaf: str = "kernel",
+    *,
+    key: Key | None = None,
+) -> Array:
+    """f(x, weight). Of a quantised one derivatives keep its codes, not its values."""
+    if not hasattr(site[leaf], "dequantise"):
+        return f(x, weight(site, leaf, key=key))
+
+    def anew(x: Array, own: Any) -> Array:
+        return f(x, weight(site | {leaf: own}, leaf, key=key))
+
+    return jax.checkpoint(anew)(x, site[leaf])
 
 
 def expand(params: Params, key: Key | None = None) -> Params:

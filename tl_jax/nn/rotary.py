@@ -1,5 +1,7 @@
 """Rotary positions: queries and keys turned by angles that grow with the position."""
 
+from typing import Literal, NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -9,19 +11,56 @@ Turns = tuple[Array, Array]
 """Cosines and sines [B 1 T d/2] of every position's angles."""
 
 
+class Scaling(NamedTuple):
+    """Slower turns, for contexts longer than those of the first training."""
+
+    kind: Literal["linear", "llama3"]
+    factor: float
+    low: float = 1.0
+    """Of llama3: the most turns in `original` tokens of what is slowed in full."""
+    high: float = 4.0
+    """The fewest turns of what is left alone."""
+    original: int = 8192
+    """Tokens of the first training's context."""
+
+
+def speeds(width: int, base: float, scaling: Scaling | None = None) -> np.ndarray:
+    """Angles a position, base^(-2i/d) for i below d/2, scaled. float64 [d/2].
+
+    `linear` divides all by the factor (Chen et al., 2023). `llama3` divides those
+    that turn fewer than `low` times in the original context, none that turn more than
+    `high` times, and mixes both in between by the share (turns - low) / (high - low)
+    (Llama 3.1; Grattafiori et al., 2024).
+    """
+    plain = base ** (-np.arange(0, width, 2, np.float64) / width)
+    if scaling is None:
+        return plain
+    slow = plain / scaling.factor
+    if scaling.kind == "linear":
+        return slow
+    times = scaling.original * plain / (2 * np.pi)
+    share = np.clip((times - scaling.low) / (scaling.high - scaling.low), 0, 1)
+    return share * plain + (1 - share) * slow
+
+
 def turns(
-    positions: Array, width: int, *, base: float = 10000.0, dtype=jnp.float32
+    positions: Array,
+    width: int,
+    *,
+    base: float = 10000.0,
+    scaling: Scaling | None = None,
+    dtype=jnp.float32,
 ) -> Turns:
     """Cosines and sines of the angles p base^(-2i/d) for i below d/2.
 
     positions [B T], d the width of a head -> two arrays [B 1 T d/2]. Positions may be
-    negative: only differences between them count (Su et al., 2021). Raises ValueError
-    for an odd width.
+    negative: only differences between them count (Su et al., 2021). `scaling` slows
+    the angles (`speeds`). Raises ValueError for an odd width.
     """
     if width % 2:
         raise ValueError(f"a head is {width} wide, expected an even number to turn")
-    speeds = base ** (-np.arange(0, width, 2, np.float64) / width)
-    angles = positions[:, None, :, None].astype(dtype) * jnp.asarray(speeds, dtype)
+    own = jnp.asarray(speeds(width, base, scaling), dtype)
+    angles = positions[:, None, :, None].astype(dtype) * own
     return jnp.cos(angles), jnp.sin(angles)
 
 

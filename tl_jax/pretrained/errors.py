@@ -7,3 +7,7 @@ class Damaged(ValueError):
 
 class Unsafe(ValueError):
     """A pickle names something that no file of weights needs."""
+
+
+class Unsupported(ValueError):
+    """A setting, in config.json or in a file's own words, that no model here has."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tl_jax.pretrained.errors import Unsupported
 from tl_jax.pretrained.files import did_you_mean
 from tl_jax.pretrained.names import Layout
 from tl_jax.types import Model, Pretrained
@@ -47,10 +48,6 @@ class Reader(NamedTuple):
 DROPPED = "head dropped"
 POOLER_UNUSED = "pooler unused"
 COUNTER = "counts the batches of a norm"
-
-
-class Unsupported(ValueError):
-    """A setting in config.json that no model here has."""
 
 
 def whole(config: Mapping[str, Any], field: str, least: int = 1) -> int:

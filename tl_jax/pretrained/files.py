@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tl_jax.pretrained import numpy_pickles, torch_files
+from tl_jax.pretrained import gguf_config, gguf_files, numpy_pickles, torch_files
 from tl_jax.pretrained.errors import Damaged
 from tl_jax.tree import nearest
 
@@ -23,10 +23,20 @@ INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 PICKLE = "pytorch_model.bin"
 SHARDED = "pytorch_model.bin.index.json"
-FORMATS = {s: m for m in (torch_files, numpy_pickles) for s in m.SUFFIXES}
+FORMATS = {s: m for m in (torch_files, numpy_pickles, gguf_files) for s in m.SUFFIXES}
 """Suffix -> what reads such a file; safetensors for all others."""
+DESCRIBED = gguf_files.SUFFIXES
+"""Of files that say themselves what model they are for."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 log = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """One of several equal parts of a tensor, along its last axis."""
+
+    name: str
+    number: int
+    count: int
 
 
 class Tensor(NamedTuple):
@@ -35,6 +45,8 @@ class Tensor(NamedTuple):
     file: Path
     shape: tuple[int, ...]
     dtype: str
+    part: Part | None = None
+    """Of which tensor of the file it is a part; None where it is one itself."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -51,7 +63,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json` of a folder; raises `FileNotFoundError` if there is none."""
+    """`config.json` of a folder, or the config of a file that has one (`DESCRIBED`).
+
+    Raises `FileNotFoundError` where there is none.
+    """
+    if folder.is_file():
+        return gguf_config.config_of(folder)
     path = folder / CONFIG
     if not path.is_file():
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:12]) or "nothing"
@@ -145,7 +162,12 @@ def read(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, np.ndarray]]:
         files = sorted({tensor.file for tensor in tensors.values()})
         opened = {file: stack.enter_context(_open(file)) for file in files}
         for name in sorted(tensors):
-            yield name, opened[tensors[name].file].get_tensor(name)
+            file, part = opened[tensors[name].file], tensors[name].part
+            if part is None:
+                yield name, file.get_tensor(name)
+            else:
+                whole = file.get_tensor(part.name)
+                yield name, np.split(whole, part.count, axis=-1)[part.number]
 
 
 def add_to_hash(digest: "hashlib._Hash", name: str, array: np.ndarray) -> None:

@@ -1,29 +1,27 @@
 """Llama and models of its shape: from transformers' config.json to a model."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from tl_jax.models.llama import Over, check_sizes, llama
+from tl_jax.models.causal import Over
+from tl_jax.models.llama import check_sizes, llama
 from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.bert import ACTIVATIONS
+from tl_jax.pretrained.causal import Heads, architecture, choose, layout, leaves
 from tl_jax.pretrained.family import (
-    DROPPED,
     Reader,
     Recipe,
     Unsupported,
-    architecture_of,
     choice,
-    labels_of,
     number,
     refuse,
     whole,
 )
-from tl_jax.pretrained.files import did_you_mean
-from tl_jax.pretrained.leaves import shapes_of
-from tl_jax.pretrained.names import Layout, Row, expand
-from tl_jax.types import Model
+from tl_jax.pretrained.names import Row
+from tl_jax.pretrained.rope import LENGTH, angles_of
 
 BODY: list[Row] = [
     ("embed/tokens", "embed_tokens", "table"),
@@ -38,23 +36,25 @@ BODY: list[Row] = [
     ("blocks/{i}/norm_mlp", "layers.{i}.post_attention_layernorm", "scale"),
     ("norm", "norm", "scale"),
 ]
-HEADS: Mapping[str, tuple[Over, str]] = {
-    "LlamaForCausalLM": ("vocabulary", "lm_head"),
-    "LlamaForSequenceClassification": ("sequence", "score"),
-}
-"""Architecture -> (what its head reads, the head's module)."""
-BODY_ONLY = "LlamaModel"
+HEADS = Heads(
+    {
+        "LlamaForCausalLM": ("vocabulary", "lm_head"),
+        "LlamaForSequenceClassification": ("sequence", "score"),
+    },
+    "LlamaModel",
+    "Llama",
+    tied=False,
+)
 SUPPORTED = {
-    "attention_bias": (False, None),
-    "mlp_bias": (False, None),
+    "attention_bias": (False, True, None),
+    "mlp_bias": (False, True, None),
     "sliding_window": (None,),
     "quantization_config": (None,),
 }
 FREQUENCIES = r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
-BASE = 10000.0
-LENGTH, GROUPS, HEAD = "max_position_embeddings", "num_key_value_heads", "head_dim"
-PLAIN = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1.0}
-"""What may stand beside the base: it says that nothing is scaled."""
+GROUPS, HEAD = "num_key_value_heads", "head_dim"
+BIASES = {"attention_bias": "attention", "mlp_bias": "mlp"}
+"""Field -> the layer whose products then have biases."""
 
 
 def recipe(
@@ -73,77 +73,30 @@ def recipe(
     by default). A rate of None is the config's. Raises as `bert.recipe` does.
     """
     refuse(config, SUPPORTED)
-    named, table = _architecture(config, head)
-    kept = table is not None and head == "keep"
-    over = _over(over, named, table if kept else None)
+    chosen = choose(HEADS, config, head, over)
     settings = _settings(config)
     if attention_rate is not None:
         settings["attention_rate"] = float(attention_rate)
-    tied = kept and over == "vocabulary" and _ties(config)
-    options = dict(over=over, rules=rules, remat=remat)
-    model = llama(**settings, tied=tied, **options, dtype=dtype)
+    options = dict(over=chosen.over, rules=rules, remat=remat)
+    model = llama(**settings, tied=chosen.tied, **options, dtype=dtype)
     options |= dict(head=head, attention_rate=settings["attention_rate"])
+    omit = {FREQUENCIES: "a buffer of rotary frequencies"}
     return Recipe(
         model,
-        _layout(settings["depth"], table[1] if kept else None, tied, head),
-        _leaves(model, config, over if kept else None),
+        layout(HEADS, _rows(config), settings["depth"], "model", chosen, head, omit),
+        leaves(model, config, chosen),
         options | {"dtype": jnp.dtype(dtype).name},
-        named if kept else BODY_ONLY,
-        bare=not kept,
-        positions=whole({"max_position_embeddings": 2048} | config, LENGTH),
+        chosen.named if chosen.kept else HEADS.body,
+        bare=not chosen.kept,
+        positions=whole({LENGTH: 2048} | config, LENGTH),
     )
-
-
-def architecture(
-    config: Mapping[str, Any], options: Mapping[str, Any], has_head: bool
-) -> str:
-    """The name of a tree to be saved; a tied head is not in it."""
-    if has_head:
-        return {over: name for name, (over, _) in HEADS.items()}[options["over"]]
-    named, table = _architecture(config, options["head"])
-    kept = table is not None and options["head"] == "keep"
-    words = kept and options["over"] == "vocabulary" and _ties(config)
-    return named if words else BODY_ONLY
-
-
-def _architecture(
-    config: Mapping[str, Any], head: str
-) -> tuple[str, tuple[Over, str] | None]:
-    if head not in ("keep", "drop"):
-        raise ValueError(f"head={head!r}; {did_you_mean(head, ('keep', 'drop'))}")
-    name = architecture_of(config) or BODY_ONLY
-    if name in HEADS or name == BODY_ONLY:
-        return name, HEADS.get(name)
-    if head == "drop" and name.startswith("Llama"):
-        return name, None
-    raise Unsupported(
-        f"config.json: architectures names {name!r}; known: {BODY_ONLY}, "
-        f"{', '.join(HEADS)}; with head='drop' its head is left out"
-    )
-
-
-def _over(over: Over | None, named: str, table: tuple[Over, str] | None) -> Over:
-    if over is not None and over not in get_args(Over):
-        raise ValueError(f"over={over!r}; {did_you_mean(over, get_args(Over))}")
-    if table is None:
-        return over or "sequence"
-    if over not in (None, table[0]):
-        raise ValueError(
-            f"over={over!r}, but the head of {named} reads {table[0]!r}; "
-            f"drop it with head='drop'"
-        )
-    return table[0]
-
-
-def _ties(config: Mapping[str, Any]) -> bool:
-    refuse(config, {"tie_word_embeddings": (False, True, None)})
-    return bool(config.get("tie_word_embeddings"))
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `llama` that config.json decides."""
     heads = whole(config, "num_attention_heads")
     given = {name: value for name, value in config.items() if value is not None}
+    base, scaling = angles_of(config)
     settings: dict[str, Any] = dict(
         vocabulary=whole(config, "vocab_size"),
         width=whole(config, "hidden_size"),
@@ -152,7 +105,9 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
         kv_heads=whole({GROUPS: heads} | given, GROUPS),
         head_width=whole(given, HEAD) if HEAD in given else None,
         hidden=whole(config, "intermediate_size"),
-        base=_base(config),
+        base=base,
+        scaling=scaling,
+        biases=_biases(config),
         epsilon=number(config, ["rms_norm_eps"], 1e-6),
         attention_rate=number(config, ["attention_dropout"], 0.0),
         activation=choice(config, "hidden_act", ACTIVATIONS, "silu"),
@@ -165,65 +120,21 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _base(config: Mapping[str, Any]) -> float:
-    """The base of the rotary angles, `rope_theta` at the top or in `rope_parameters`.
-
-    Raises `Unsupported` for angles that are scaled.
-    """
-    bases = {"rope_theta": config.get("rope_theta")}
-    for field in ("rope_scaling", "rope_parameters"):
-        inner = config.get(field)
-        if inner is None:
-            continue
-        if not isinstance(inner, dict):
-            raise Unsupported(
-                f"config.json: {field} is {inner!r}, expected null or an object"
-            )
-        for name, value in inner.items():
-            if name == "rope_theta":
-                bases[f"{field}.rope_theta"] = value
-            elif name not in PLAIN or value not in (PLAIN[name], None):
-                raise Unsupported(
-                    f"config.json: {field} has {name} {value!r}; rotary angles are "
-                    "computed unscaled, of type 'default', alone"
-                )
-    found = {name: value for name, value in bases.items() if value is not None}
-    for name, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 1:
-            raise Unsupported(
-                f"config.json: {name} is {value!r}, expected a number above 1"
-            )
-    if len(set(found.values())) > 1:
-        shown = " but ".join(f"{name} is {value}" for name, value in found.items())
-        raise Unsupported(f"config.json: {shown}")
-    return float(next(iter(found.values()), BASE))
+def _biases(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The layers whose products have biases."""
+    return tuple(layer for field, layer in BIASES.items() if config.get(field))
 
 
-def _layout(depth: int, module: str | None, tied: bool, head: str) -> Layout:
-    """Names of the body and of the head that is kept, `module`."""
-    rows, ties = list(BODY), {}
-    if tied:
-        ties = {f"{module}.weight": "embed/tokens/embedding"}
-    elif module is not None:
-        rows.append(("head", module, "kernel"))
-    omit = {FREQUENCIES: "a buffer of rotary frequencies"}
-    words = frozenset(module for _, module in HEADS.values())
-    if head == "drop":
-        omit |= {rf"{word}\..*": DROPPED for word in sorted(words)}
-    return Layout(expand(rows, depth), "model", words, ties, omit)
+def _rows(config: Mapping[str, Any]) -> list[Row]:
+    """The body's names, with biases where the config has them."""
+    biased = tuple(f"/{layer}/" for layer in _biases(config))
+    return [
+        (ours, theirs, "dense" if any(b in ours for b in biased) else kind)
+        for ours, theirs, kind in BODY
+    ]
 
 
-def _leaves(
-    model: Model, config: Mapping[str, Any], over: Over | None
-) -> dict[str, tuple[int, ...]]:
-    """Shapes of all leaves; `over` is what the kept head reads."""
-    leaves = shapes_of(model)
-    if over is None:
-        leaves.pop("head/kernel", None)
-    elif over == "sequence":
-        leaves["head/kernel"] = (model.width, labels_of(config))
-    return leaves
-
-
-READERS: Mapping[str, Reader] = {"llama": Reader(recipe, architecture, ("over",))}
+READERS: Mapping[str, Reader] = {
+    "llama": Reader(recipe, partial(architecture, HEADS), ("over",))
+}
 """`model_type` -> reader."""

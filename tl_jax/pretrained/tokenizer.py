@@ -1,5 +1,6 @@
 """The tokenizer that travels with the weights."""
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ FILES = (
     "merges.txt",
     "sentencepiece.bpe.model",
     "tokenizer.model",
+    "chat_template.jinja",
 )
 """What belongs to a tokenizer in a model's folder."""
 SPECIAL = {
@@ -26,7 +28,10 @@ SPECIAL = {
     "cls": ("[CLS]", "<s>"),
     "sep": ("[SEP]", "</s>"),
     "mask": ("[MASK]", "<mask>"),
+    "bos": ("<s>", "<|begin_of_text|>"),
+    "eos": ("</s>", "<|endoftext|>"),
 }
+TEMPLATE = "chat_template.jinja"
 UNBOUNDED = 10**6
 
 
@@ -41,6 +46,12 @@ class Tokenizer(NamedTuple):
     mask: int | None
     length: int
     """The most tokens that the model was made for."""
+    bos: int | None = None
+    """What a text begins with."""
+    eos: int | None = None
+    """What a causal model ends an answer with."""
+    template: str | None = None
+    """Jinja's text of a chat, as transformers has it (`data.chat`)."""
 
     def to_str(self) -> str:
         """The text of its tokenizer.json, from which the data layer makes its own."""
@@ -69,7 +80,32 @@ def load_tokenizer(folder: Path, positions: int, vocabulary: int) -> Tokenizer |
     ids = {name: _special(name, settings, encoder) for name in SPECIAL}
     lengths = [positions, settings.get("model_max_length"), settings.get("sentences")]
     length = min(n for n in lengths if isinstance(n, int) and 0 < n < UNBOUNDED)
-    return Tokenizer(encoder, **ids | {"pad": ids["pad"] or 0}, length=length)
+    template = _template(folder, settings)
+    pad = next((i for i in (ids["pad"], ids["eos"]) if i is not None), 0)
+    return Tokenizer(encoder, **ids | {"pad": pad}, length=length, template=template)
+
+
+def _template(folder: Path, settings: Mapping[str, Any]) -> str | None:
+    """The chat template: a file of its own, or in the settings."""
+    if (folder / TEMPLATE).is_file():
+        return (folder / TEMPLATE).read_text(encoding="utf-8")
+    found = settings.get("chat_template")
+    return found if isinstance(found, str) else None
+
+
+def save_tokenizer(made: Path, own: Tokenizer) -> None:
+    """Write the files of a tokenizer that came without, as transformers reads them."""
+    own.encoder.save(str(made / "tokenizer.json"))
+    names = {
+        n: own.encoder.id_to_token(getattr(own, n))
+        for n in ("bos", "eos", "pad")
+        if getattr(own, n) is not None
+    }
+    settings = {f"{name}_token": word for name, word in names.items()}
+    settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    settings |= {"chat_template": own.template} if own.template else {}
+    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+    (made / "tokenizer_config.json").write_text(text, encoding="utf-8")
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -24,7 +24,11 @@ def graft(
     full; only sites that hold all leaves named by `has` are looked at. `""` is the
     root. The key of a site is the plan's key folded with `name` and the site's path.
 
-    Raises `NoMatch` with the nearest sites, or ValueError if a name is taken.
+    A patch whose class says `first = True` reads what it maps as the layer alone made
+    it, and none of its point may come before it, in name order.
+
+    Raises `NoMatch` with the nearest sites, or ValueError if a name is taken or a patch
+    would come before one that must be the first.
     """
 
     def transfer(key: Key, plan: Plan) -> Plan:
@@ -47,11 +51,25 @@ def graft(
                 raise ValueError(
                     f"{at!r} has point {patch.point!r}, expected one of {POINTS}"
                 )
+            _check_first(at, name, patch, site.get("patch", {}))
             params = put(params, at, patch)
             rates = put(rates, at, initial_rates(patch))
         return plan._replace(params=params, rates=rates)
 
     return transfer
+
+
+def _check_first(at: str, name: str, patch: Patch, others: Params) -> None:
+    """Raise if this patch and one of the others would act in an order that is wrong."""
+    for other, there in others.items():
+        late, early = (patch, other) if other < name else (there, name)
+        if there.point == patch.point and getattr(type(late), "first", False):
+            raise ValueError(
+                f"{at!r}: {name!r} ({type(patch).__name__}) and {other!r} "
+                f"({type(there).__name__}) act in name order at {patch.point!r}, where "
+                f"{type(late).__name__} must be the first, but {early!r} would be: "
+                "give one of them another name"
+            )
 
 
 def initial_rates(patch: Patch) -> Any:

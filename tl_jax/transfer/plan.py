@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from tl_jax.nn import Fixed, Running
 from tl_jax.nn.block import block_range
-from tl_jax.tree import get, map_with_path, matches, paths
+from tl_jax.tree import flatten, get, map_with_path, matches, paths
 from tl_jax.types import Key, Params, Plan, Rates, Stats, Transfer
 
 BLOCK = re.compile(r"(?:.*/)?blocks/([0-9]+(?:-[0-9]+)?)/.*")
@@ -119,6 +120,17 @@ def top(count: int, value: float = 1.0) -> Transfer:
     return transfer
 
 
+def check_movable(params: Params, rates: Rates) -> None:
+    """Raise for a leaf of whole numbers that has a rate, by its path."""
+    moving = {path for path, value in flatten(rates).items() if value}
+    for path, leaf in flatten(params).items():
+        if path in moving and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise ValueError(
+                f"{path!r} holds whole numbers ({leaf.dtype}) and cannot move: its "
+                "rate stays 0"
+            )
+
+
 def _number(path: str) -> int | None:
     """The block that a leaf belongs to, None outside of them."""
     found = BLOCK.fullmatch(path)
@@ -139,6 +151,7 @@ def _with_rates(plan: Plan, where: str, new: Callable[[str, float], float]) -> P
     rates = map_with_path(
         lambda path, old: new(path, old) if path in found else old, plan.rates
     )
+    check_movable(plan.params, rates)
     touched = {path.rpartition("/")[0] for path in found}
     stats = {
         site: _settle(node, get(rates, site)) if site in touched else node

@@ -12,11 +12,12 @@ from experiments.benchmarks.rows import (
     prototypes,
     resnet,
     startup,
+    tuned,
     vit,
 )
 
 MODULES = (
-    *(lora, full, features, vit, resnet, efficientnet, probe),
+    *(lora, tuned, full, features, vit, resnet, efficientnet, probe),
     *(maml, prototypes, startup, pipeline),
 )
 ROWS: dict[str, Row] = {row.name: row for module in MODULES for row in module.ROWS}

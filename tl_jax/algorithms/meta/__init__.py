@@ -19,6 +19,7 @@ from tl_jax.algorithms.meta.matching import matching
 from tl_jax.algorithms.meta.meta_sgd import learned_rates, meta_sgd
 from tl_jax.algorithms.meta.metaoptnet import metaoptnet
 from tl_jax.algorithms.meta.nearest import neighbours, simpleshot
+from tl_jax.algorithms.meta.oracle import oracle
 from tl_jax.algorithms.meta.prototypical import prototypical
 from tl_jax.algorithms.meta.r2d2 import r2d2
 from tl_jax.algorithms.meta.relation import relation, relation_error
@@ -63,6 +64,7 @@ __all__ = [
     "metaoptnet",
     "neighbours",
     "on_model",
+    "oracle",
     "over_tasks",
     "per_step_rates",
     "predicting",

@@ -43,10 +43,6 @@ class Sparse:
             params = put(params, at, moved.reshape(leaf.shape))
         return params
 
-    def fold(self, site: Params) -> Params:
-        """The tree with its leaves moved."""
-        return self.expand(site)
-
 
 def placed(params: Params, path: str) -> tuple[str, int | None]:
     """Where a leaf is: its path, or that of its stacked blocks and the row there."""
