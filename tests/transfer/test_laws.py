@@ -12,7 +12,6 @@ from tl_jax.optim import adamw
 from tl_jax.transfer import (
     adalora,
     adapter,
-    adapter_fusion,
     bitfit,
     blocks,
     chain,
@@ -77,26 +76,22 @@ GRAFTS = {
     "warp": warp(f"{QV}|head"),
     "ia3": ia3(),
     "the largest numbers": magnitude_mask(0.1),
-    "ia3 beside lora": chain(ia3(), lora(2, ".*/(key|value|down)")),
     "houlsby": houlsby(4, init="zero"),
     "pfeiffer": pfeiffer(4, init="zero"),
     "parallel": parallel_adapter(activation="tanh"),
-    "an adapter by channel": adapter(".*/[02]", scale="channel", init="zero"),
     "compacter": compacter(2),
     "invertible": invertible(init="zero"),
-    "fusion": chain(
-        pfeiffer(4, name="a", init="zero"),
-        pfeiffer(4, name="b", init="zero"),
-        adapter_fusion(("a", "b")),
-    ),
     "adapters on others": chain(
-        lora(2, QV), ia3(), houlsby(2, init="zero"), pfeiffer(width=1, init="zero")
+        lora(2, QV),
+        ia3(),
+        houlsby(2, init="zero"),
+        adapter(".*/[02]", scale="channel", init="zero", activation="tanh"),
     ),
     "two of them": chain(lora(2, QV), lora(3, QV, name="second")),
 }
 STAY = {
-    *("compacter", "invertible", "fusion", "houlsby", "pfeiffer", "parallel"),
-    *("an adapter by channel", "adapters on others"),
+    *("compacter", "invertible", "houlsby", "pfeiffer", "parallel"),
+    "adapters on others",
 }
 """Grafts that compute what no kernel can: `fold` leaves them."""
 METHODS = GRAFTS | {

@@ -87,6 +87,14 @@ def test_adapters_stay_where_they_are_and_rest(tiny_bert, tokens):
     np.testing.assert_allclose(run(stacked), run(fused), rtol=1e-4, atol=1e-5)
 
 
+def test_of_adapters_that_add_nothing_it_adds_nothing(tiny_bert, tokens):
+    idle = [pfeiffer(2, name=n, init="zero") for n in "ab"]
+    plan = peers.grafted(tiny_bert, chain(*idle, adapter_fusion(("a", "b"))))
+    found = tiny_bert.model.apply(plan.params, {}, tokens)[0].features
+    want = tiny_bert.model.apply(tiny_bert.params, {}, tokens)[0].features
+    np.testing.assert_allclose(found, want, atol=1e-6)
+
+
 def test_kinds_mix_and_the_value_may_be_left_out(tiny_bert, tokens):
     every = chain(
         houlsby(2, name="a"),
