@@ -156,8 +156,8 @@ def apart(parts: Array, count: int) -> Array:
 
     parts [B T] numbers; those that patches put in front are seen by all.
     """
-    front = jnp.full((len(parts), count - parts.shape[1]), -1, parts.dtype)
-    parts = jnp.concatenate([front, parts], axis=1)
+    more = count - parts.shape[1]
+    parts = jnp.pad(jnp.asarray(parts), ((0, 0), (more, 0)), constant_values=-1)
     seen = (parts[:, :, None] == parts[:, None]) | (parts[:, None] < 0)
     return jnp.where(seen, 0.0, -1e9)[:, None]
 
