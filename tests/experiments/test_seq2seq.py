@@ -15,6 +15,7 @@ from configs import base as defaults
 from configs import finetune_seq2seq
 from configs.strategies import FREEZE
 from experiments.dry_run import dry_run
+from experiments.paired import ROW_SCORES, compare
 from experiments.predict import main
 from experiments.problem import make_problem
 from experiments.settings import check
@@ -183,3 +184,11 @@ def test_labels_of_another_kind(place):
     config.data.source = "digits"
     with pytest.raises(ValueError, match="task 'seq2seq' needs 'texts'"):
         make_problem(config)
+
+
+def test_strategies_are_compared_by_right_answers(study):
+    labels = np.array([[5, 1, -100], [5, 6, 1], [5, 1, -100]])
+    found = np.array([[5, 1, 0], [5, 5, 1], [5, 6, 1]])
+    assert ROW_SCORES["seq2seq"].score(labels, found).tolist() == [1, 0, 0]
+    runs = study / "lora" / "0", study / "lora" / "0"
+    assert compare("seq2seq", [runs]).verdict is not None

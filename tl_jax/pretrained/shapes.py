@@ -1,6 +1,6 @@
 """Models by name without weights: random ones to train, shapes alone for a dry run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,44 +9,21 @@ import jax.numpy as jnp
 
 from tl_jax.models.conv4 import Down, conv4
 from tl_jax.models.inverted import LITE, efficientnet_lite, mobilenet_v2
-from tl_jax.models.llama import Over
 from tl_jax.models.mlp import mlp
 from tl_jax.models.resnet import DEPTHS, Stem, resnet
 from tl_jax.models.squeezenet import squeezenet
 from tl_jax.models.vit import Features, Shape, vit
 from tl_jax.nn.conv import Form
 from tl_jax.nn.rules import Rules
-from tl_jax.pretrained import bert, llama, loading, t5
+from tl_jax.pretrained import loading
 from tl_jax.pretrained.inverted import SIZES, lite_pipeline
 from tl_jax.pretrained.preprocess import Preprocess
 from tl_jax.pretrained.spec import SHAPE
+from tl_jax.pretrained.text_shapes import Maker, bert_of, llama_of, t5_of
 from tl_jax.pretrained.vision import IMAGENET, checked, pipeline
 from tl_jax.tree import no_match
 from tl_jax.types import Model, Pretrained
 
-BERT = {
-    "model_type": "bert",
-    "architectures": ["BertModel"],
-    "vocab_size": 30522,
-    "type_vocab_size": 2,
-    "max_position_embeddings": 512,
-    "pad_token_id": 0,
-    "hidden_act": "gelu",
-    "layer_norm_eps": 1e-12,
-}
-T5 = {
-    "model_type": "t5",
-    "scale_decoder_outputs": True,
-    "feed_forward_proj": "relu",
-    "dropout_rate": 0.0,
-}
-LLAMA = {
-    "model_type": "llama",
-    "architectures": ["LlamaModel"],
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-5,
-    "vocab_size": 32000,
-}
 WHOLE = ("vocabulary", "size", "patch", "channels", "filters", "inputs")
 """Options that are whole numbers from 1."""
 
@@ -58,20 +35,6 @@ class Made(NamedTuple):
     preprocess: Preprocess | None = None
     positions: int | None = None
     """The longest input, in tokens; None for a model that reads none."""
-
-
-Maker = Callable[..., Any]
-"""`(**options)` -> something with the fields of `Made`; its keywords are the options
-that the name has."""
-
-
-def _sized(width: int, depth: int, heads: int, hidden: int) -> dict[str, int]:
-    return {
-        "hidden_size": width,
-        "num_hidden_layers": depth,
-        "num_attention_heads": heads,
-        "intermediate_size": hidden,
-    }
 
 
 def _vit(
@@ -217,50 +180,20 @@ def _middle(size: int, channels: int) -> Preprocess:
     return pipeline((size, size), channels, **fields | IMAGENET)
 
 
-def _bert(*sizes: int) -> Maker:
-    return partial(bert.recipe, BERT | _sized(*sizes))
-
-
-def _llama(groups: int, length: int, *sizes: int) -> Maker:
-    more = {"num_key_value_heads": groups, "max_position_embeddings": length}
-    return partial(llama.recipe, LLAMA | _sized(*sizes) | more)
-
-
-def _t5(
-    sizes: tuple[int, int, int, int],
-    head: int = 64,
-    *,
-    vocabulary: int = 32128,
-    over: Over = "sequence",
-    rate: float = 0.0,
-    remat: bool = False,
-    rules: Rules = "hand",
-    dtype: jnp.dtype = jnp.float32,
-) -> Made:
-    """`over="vocabulary"` keeps the table that scores words."""
-    names = ("d_model", "num_layers", "num_heads", "d_ff", "d_kv")
-    kind = "ForConditionalGeneration" if over == "vocabulary" else "Model"
-    config = (
-        T5 | dict(zip(names, (*sizes, head), strict=True)) | {"vocab_size": vocabulary}
-    )
-    how = dict(over=over, rate=rate, remat=remat, rules=rules, dtype=dtype)
-    return t5.recipe(config | {"architectures": [f"T5{kind}"]}, **how)
-
-
 SHAPES: Mapping[str, Maker] = {
-    "bert-tiny": _bert(128, 2, 2, 512),
-    "bert-mini": _bert(256, 4, 4, 1024),
-    "bert-small": _bert(512, 4, 8, 2048),
-    "bert-base": _bert(768, 12, 12, 3072),
-    "bert-large": _bert(1024, 24, 16, 4096),
-    "llama-1b": _llama(4, 2048, 2048, 22, 32, 5632),
-    "llama-7b": _llama(32, 4096, 4096, 32, 32, 11008),
-    "t5-micro": partial(_t5, (64, 2, 4, 128), 16),
-    "t5-tiny": partial(_t5, (256, 4, 4, 1024)),
-    "t5-mini": partial(_t5, (384, 4, 8, 1536)),
-    "t5-small": partial(_t5, (512, 6, 8, 2048)),
-    "t5-base": partial(_t5, (768, 12, 12, 3072)),
-    "t5-large": partial(_t5, (1024, 24, 16, 4096)),
+    "bert-tiny": bert_of(128, 2, 2, 512),
+    "bert-mini": bert_of(256, 4, 4, 1024),
+    "bert-small": bert_of(512, 4, 8, 2048),
+    "bert-base": bert_of(768, 12, 12, 3072),
+    "bert-large": bert_of(1024, 24, 16, 4096),
+    "llama-1b": llama_of(4, 2048, 2048, 22, 32, 5632),
+    "llama-7b": llama_of(32, 4096, 4096, 32, 32, 11008),
+    "t5-micro": partial(t5_of, (64, 2, 4, 128), 16),
+    "t5-tiny": partial(t5_of, (256, 4, 4, 1024)),
+    "t5-mini": partial(t5_of, (384, 4, 8, 1536)),
+    "t5-small": partial(t5_of, (512, 6, 8, 2048)),
+    "t5-base": partial(t5_of, (768, 12, 12, 3072)),
+    "t5-large": partial(t5_of, (1024, 24, 16, 4096)),
     "vit-tiny": partial(_vit, "ti"),
     "vit-small": partial(_vit, "s"),
     "vit-base": partial(_vit, "b"),
