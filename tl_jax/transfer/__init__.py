@@ -81,8 +81,6 @@ from tl_jax.transfer.quantised import (
     to_int8,
     to_nf4,
 )
-from tl_jax.transfer.scaling import IA3, ia3
-from tl_jax.transfer.serving import Bank, bank, route
 from tl_jax.transfer.scaling import (
     IA3,
     DiffPruning,
@@ -95,6 +93,7 @@ from tl_jax.transfer.scaling import (
     magnitude_mask,
     prune_diffs,
 )
+from tl_jax.transfer.serving import Bank, bank, route
 from tl_jax.transfer.surgery import (
     new_head,
     resize_positions,
@@ -118,8 +117,8 @@ __all__ = [
     "NF4",
     "AdaLoRA",
     "Adapter",
-    "Bank",
     "AdapterDrop",
+    "Bank",
     "Certificate",
     "Compacter",
     "Context",
