@@ -10,6 +10,7 @@ from tl_jax.losses.regularisers import (
 )
 from tl_jax.losses.supervised import cross_entropy
 from tl_jax.nn import dense
+from tl_jax.transfer.low_rank import orthogonality
 from tl_jax.tree import (
     compile_rule,
     get,
@@ -123,6 +124,16 @@ def co_tuning(strength: float = 2.3, *, site: str = "source") -> Penalty:
             )
 
     return Penalty(value, check=check)
+
+
+def orthogonal(strength: float = 0.5, *, squared: bool = False) -> Penalty:
+    """Keep the factors of AdaLoRA's patches orthonormal (Zhang et al., 2023).
+
+    strength * `transfer.orthogonality`, 0.5 times the mean norm as in PEFT. Raises
+    ValueError for a negative strength.
+    """
+    _positive("orthogonal", strength=strength)
+    return Penalty(lambda seen: strength * orthogonality(seen.params, squared=squared))
 
 
 def _positive(name: str, **strengths: float) -> None:

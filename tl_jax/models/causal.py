@@ -70,8 +70,8 @@ def causal(style: Style, init: Callable, width: int, remat: bool = False) -> Mod
     heads = dict(heads=style.heads, kv_heads=style.kv_heads)
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
-        params = expand(params)
-        k_embed, k_blocks, k_head = keys(key, 3)
+        k_embed, k_blocks, k_head, k_root = keys(key, 4)
+        params = expand(params, k_root)
         x, mask, at, bias = entered(style, params["embed"], inputs, k_embed)
         how = heads | dict(turn=style.turn(at), causal=True, bias=bias)
         how |= dict(rate=style.rate, rules=style.rules)
