@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.transfer import peers
-from tl_jax.models import bert
+from tl_jax.models import bert, t5
 from tl_jax.transfer import (
+    adapter,
     adapter_drop,
     chain,
     compacter,
@@ -132,3 +133,28 @@ def test_bad_numbers_and_names_raise(model):
         chain(pfeiffer(2), drop_adapters(5))(KEY, plan)
     with pytest.raises(NoMatch, match="nearest: pfeiffer_mlp"):
         chain(pfeiffer(2), drop_adapters(1, "houlsby_mlp"))(KEY, plan)
+
+
+def test_an_encoder_decoder_has_adapters_behind_all_three():
+    """T5's blocks are pre-norm on both sides, each counted from 0."""
+    size = dict(vocabulary=20, width=8, depth=2, heads=2, head_width=4, hidden=8)
+    model = t5(**size, rate=0.0)
+    every = chain(
+        houlsby(2), adapter(r"decoder/blocks/\d+", layers="cross"), adapter_drop(2)
+    )
+    plan = every(KEY, full(*model.init(KEY)))
+    assert get(plan.params, "encoder/blocks/0")["patch"]["houlsby_mlp"].order == "pre"
+    assert set(get(plan.params, "decoder/blocks/1")["patch"]) == {
+        *("houlsby_attention", "houlsby_mlp", "adapter_cross")
+    }
+    noise = lambda w: w + 0.3 * jax.random.normal(KEY, w.shape)  # noqa: E731
+    sides = {n: jax.tree.map(noise, plan.params[n]) for n in ("encoder", "decoder")}
+    plan = plan._replace(params=plan.params | sides)
+    inputs = INPUTS | {"decoder_tokens": INPUTS["tokens"][:, :3]}
+    run = jax.jit(lambda params, key=None: model.apply(params, {}, inputs, key=key)[0])
+    wanted = [run(drop_adapters(n)(KEY, plan).params).logits for n in range(3)]
+    drawn = set()
+    for seed in range(12):
+        found = run(plan.params, jax.random.key(seed)).logits
+        drawn |= {n for n in range(3) if peers.far(found, wanted[n]) < 1e-5}
+    assert drawn == {0, 1, 2}
