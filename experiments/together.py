@@ -72,10 +72,10 @@ def _built(jobs: Sequence[Job]) -> tuple[Part, list[dict[str, Player]]]:
         phase = job.strategy.phases[0]
         plan = next_plan(config, phase, key, first_plan(problem, job.strategy, key))
         runs.append(cast_of(phase, key, model, plan, 0))
-    base = config.strategies[first.strategy.name].rate
+    base, plain = config.strategies[first.strategy.name].rate, runs[0][PLAYER].tx
     for job, cast in zip(jobs, runs, strict=True):
         factor = config.strategies[job.strategy.name].rate / base
-        tx = optax.chain(runs[0][PLAYER].tx, by_factor(factor))
+        tx = optax.chain(plain, by_factor(factor))
         cast[PLAYER] = cast[PLAYER]._replace(tx=tx)
     if (0, 0) not in first.parts:
         phase, layout = first.strategy.phases[0], problem.layout
