@@ -18,6 +18,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run = ""  # names of strategies with commas, in the order in which they run
     config.reference = ""  # the strategy that others are compared with
     config.strategies = ConfigDict()
+    # All strategies of a seed in one program: auto, map or vmap; empty: one by one.
+    config.together = ""
 
     config.model = ConfigDict()
     # An asset, a Hugging Face folder, a hub's id, a .pth file with `architecture`, or

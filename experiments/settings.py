@@ -2,18 +2,21 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ml_collections import ConfigDict
 
 from experiments.episode_settings import check_episodes, check_idle, check_steps
 from experiments.strategies import make_strategy
 from experiments.tasks import EPISODIC, TASKS
+from experiments.together_settings import check_together
+from tl_jax.algorithms.many import Batching
 from tl_jax.tree import no_match
 
 CHOICES = {
     "select": ("best", "last"),
     "allocator": ("system", "keep"),
+    "together": ("", *get_args(Batching)),
     "model.head": ("drop", "keep"),
     "data.split_by": ("class", "hash"),
     "data.damaged": ("raise", "skip"),
@@ -92,6 +95,7 @@ def check(config: ConfigDict) -> None:
     for name, known in CHOICES.items():
         if _field(config, name) not in known:
             raise no_match(f"config.{name}", _field(config, name), known)
+    check_together(config, names(config))
     check_episodes(config)
     if config.task in EPISODIC:
         check_idle(config)
