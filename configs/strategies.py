@@ -155,6 +155,54 @@ GRADUAL = {
         "4_all": {"plan": (OPEN,), "steps": 0.25},
     },
 }
+IA3 = {
+    "title": "(IA)3",
+    "note": "factors of keys, values and hidden activations, and the head",
+    "plan": (FREEZE, {"transform": "ia3"}, HEAD),
+}
+HOULSBY = {
+    "title": "Houlsby's adapters",
+    "note": "two bottlenecks a block, and the head",
+    "plan": (FREEZE, {"transform": "houlsby", "reduction": 16.0}, HEAD),
+}
+PFEIFFER = {
+    "title": "Pfeiffer's adapters",
+    "note": "one bottleneck a block, and the head",
+    "plan": (FREEZE, {"transform": "pfeiffer", "reduction": 16.0}, HEAD),
+}
+PARALLEL = {
+    "title": "Scaled parallel adapters",
+    "note": "a bottleneck beside each MLP, four times what it says, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "parallel_adapter", "reduction": 16.0, "scale": 4.0},
+        HEAD,
+    ),
+}
+COMPACTER = {
+    "title": "Compacter",
+    "note": "two bottlenecks a block of Kronecker products by shared rules, the head",
+    "plan": (FREEZE, {"transform": "compacter", "reduction": 16.0}, HEAD),
+}
+ADAPTER_DROP = {
+    "title": "AdapterDrop",
+    "note": "Pfeiffer's adapters, without them in the lowest 0 to 4 blocks",
+    "plan": (
+        FREEZE,
+        {"transform": "pfeiffer", "reduction": 16.0},
+        {"transform": "adapter_drop", "most": 4},
+        HEAD,
+    ),
+}
+SPARSE = {
+    "title": "Sparse by magnitude",
+    "note": "the largest 1 % of each of the blocks' kernels, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "magnitude_mask", "share": 0.01, "where": "blocks/.*/kernel"},
+        HEAD,
+    ),
+}
 PLATEAU = {
     "title": "Gradual unfreezing by plateau",
     "note": "one block more where validation stands still, then everything",

@@ -32,6 +32,7 @@ class LoRA:
 
     point: ClassVar[str] = "product"
     rates: ClassVar[Mapping[str, float]] = {"scale": 0.0}
+    ranks: ClassVar[Mapping[str, int]] = {"a": -1, "b": -2}
     a: Array
     b: Array
     scale: Array
@@ -58,6 +59,7 @@ class KernelLoRA:
 
     point: ClassVar[str] = "kernel"
     rates: ClassVar[Mapping[str, float]] = {"scale": 0.0}
+    ranks: ClassVar[Mapping[str, int]] = {"a": -1, "b": -2}
     a: Array
     b: Array
     scale: Array
@@ -79,6 +81,7 @@ class LookupLoRA:
 
     point: ClassVar[str] = "output"
     rates: ClassVar[Mapping[str, float]] = {"scale": 0.0}
+    ranks: ClassVar[Mapping[str, int]] = {"a": -1, "b": -2}
     a: Array
     b: Array
     scale: Array
