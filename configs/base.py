@@ -38,6 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.tokenizer = ""
     config.model.vocabulary = 0  # of shape:t5: words; 0: 32,128
     config.model.features = ""  # mean, cls, pooler; empty: what the weights ask for
+    config.model.head = "drop"  # or keep: the weights' own, which co_tuning reads
     config.model.dtype = "float32"  # what products compute in; or bfloat16
     config.model.rules = ""  # of derivatives: hand, auto (JAX's own); empty: hand
     config.model.form = ""  # of convolutions: auto, lax, taps; empty: the model's own
@@ -116,7 +117,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.every.evaluate = 0  # 0: ten times a run
     config.every.checkpoint = 0  # 0: at each evaluation
     config.select = "best"  # weights of the best evaluation, or of the last step
-    config.patience = 0  # evaluations without a better score before the end; 0: never
+    # Evaluations without a better score before a phase ends; 0: never. Phases and
+    # strategies may say another.
+    config.patience = 0
     config.keep_optimiser = False  # keep what resumes training after the end, too
     config.tensorboard = False
     config.allocator = "system"  # keep: never give memory back, faster on CPUs

@@ -51,7 +51,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
-    """The weights that `config.model` names, their own head left out.
+    """The weights that `config.model` names, their own head left out unless it says so.
 
     A model of pictures takes them as bytes and normalises them on the device.
     """
@@ -164,7 +164,7 @@ def options_of(config: ConfigDict, layout: Layout) -> dict[str, Any]:
     for name in options:
         if name not in known:
             raise _unknown(config, name, what, known)
-    head = "keep" if config.task in TEXTS else "drop"
+    head = "keep" if config.task in TEXTS else model.get("head", "drop")
     return {"head": head, "dtype": DTYPES[model.dtype]} | named | options
 
 

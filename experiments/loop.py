@@ -201,7 +201,11 @@ def _after(
     else:
         known = known._replace(bad=known.bad + 1)
     known = known._replace(scores=scores)
-    return known, score, bool(patience) and known.bad >= patience
+    over = bool(patience) and known.bad >= patience
+    if over:
+        best = {"best_step": known.best_step, "evaluations": known.bad}
+        hooks.records.append({"step": step, "split": "plateau", **best})
+    return known, score, over
 
 
 def _time(hooks, start: int, stop: int, batches, began: float, compiled: float) -> None:

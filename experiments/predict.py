@@ -195,9 +195,10 @@ def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
     from experiments.strategies import make_strategy
     from tl_jax import data
     from tl_jax.distribute import place
+    from tl_jax.transfer import plain
 
     strategy = make_strategy(chosen.strategy, config)
-    plan = last_plan(problem, strategy, jax.random.key(chosen.seed))
+    plan = plain(last_plan(problem, strategy, jax.random.key(chosen.seed)))
     base = base_params(problem, strategy)
     plan = store.load_model(chosen.folder, plan, base, problem.base.source)
 

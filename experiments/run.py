@@ -7,7 +7,7 @@ import jax
 
 from experiments import adaptation, evaluate, loop, mistakes, store
 from experiments.algorithms import PLAYER, algorithm_of
-from experiments.fits import fit_head
+from experiments.fits import fit_head, measured
 from experiments.job import (
     Job,
     Part,
@@ -24,8 +24,8 @@ from experiments.progress import Progress
 from experiments.records import seconds_until, step_seconds
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
-from tl_jax.algorithms import AVERAGE, current, replan
-from tl_jax.transfer import describe, totals, unstack_layers
+from tl_jax.algorithms import AVERAGE, START, current, replan
+from tl_jax.transfer import describe, plain, totals, unstack_layers
 from tl_jax.tree import diff
 from tl_jax.types import Frozen, Key, Plan, Player, State
 
@@ -82,13 +82,16 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
             plan = current(players[PLAYER], PLAYER, state, frozen).plan
         plan = next_plan(job.config, phase, key, plan)
         if phase.fit and state is not None:  # moments, averages: of another head
-            memory = {"stats": state.memory["stats"]}
+            kept = ("stats", START)
+            memory = {name: m for name, m in state.memory.items() if name in kept}
             state = state._replace(opt={}, memory=memory)
         before = job.strategy.phases[max(number - 1, 0)]
         if state is not None and (phase.search or before.search):
             state = state._replace(opt={})  # neither knows the other's counts
-        if phase.fit and not (behind or here):
-            plan = fit_head(phase.fit, job.problem, plan, job.rows)
+        if not (behind or here):
+            if phase.fit:
+                plan = fit_head(phase.fit, job.problem, plan, job.rows)
+            plan = measured(phase.added.fits, job.problem, plan, job.rows)
         if len(at.starts) <= number:
             at = Position(number, (*at.starts, at.step), loop.Progressed(), at.step)
         first = at.starts[number]
@@ -204,7 +207,7 @@ def _train(
     every = every._replace(evaluate=every.evaluate or max(phase.steps // 10, 1))
     every = every._replace(checkpoint=every.checkpoint or every.evaluate)
     try:
-        done = bool(config.patience) and at.known.bad >= config.patience
+        done = bool(phase.patience) and at.known.bad >= phase.patience
         span = (int(state.step), int(state.step) if done else last)
         state, known = loop.train(
             part.step,
@@ -214,7 +217,7 @@ def _train(
             span=span,
             every=every,
             hooks=hooks,
-            patience=config.patience,
+            patience=phase.patience,
             known=at.known,
         )
     finally:
@@ -248,7 +251,8 @@ def _finish(
         base = base_params(problem, job.strategy)
         for name, plan in plans.items():
             known = base if name == PLAYER else {}
-            store.save_model(job.folder, plan, known, problem.base.source, name)
+            own = plain(plan), known, problem.base.source
+            store.save_model(job.folder, *own, name)
         store.save_predictions(job.folder, found, task.decide(found.logits))
         mistakes.save(job.folder, problem, found)
         adaptation.save(job.folder, adapted)

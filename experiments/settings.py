@@ -14,6 +14,7 @@ from tl_jax.tree import no_match
 CHOICES = {
     "select": ("best", "last"),
     "allocator": ("system", "keep"),
+    "model.head": ("drop", "keep"),
     "data.split_by": ("class", "hash"),
     "data.damaged": ("raise", "skip"),
     "mesh.batch_norm": ("global", "replica"),

@@ -1,12 +1,9 @@
-"""Few-shot studies from a config to a report, resumed, and on many devices."""
-
-import signal
+"""Few-shot studies from a config to a report and resumed."""
 
 import numpy as np
 import pytest
-from interrupted import ends, finish, start, wait_for
-from several import ROOT, ended, records
-from several import command as command_of
+from interrupted import same_ends
+from several import records
 from tiny_episodes import (
     FREEZE,
     HEAD,
@@ -240,14 +237,6 @@ def stopped_and_resumed(config, workdir, after):
     run(config, workdir)
 
 
-def same_ends(folder, other):
-    assert ends(folder) == ends(other)
-    files = sorted(p.name for p in other.glob("*.safetensors"))
-    assert sorted(p.name for p in folder.glob("*.safetensors")) == files
-    for name in files:
-        assert (folder / name).read_bytes() == (other / name).read_bytes()
-
-
 def test_a_stopped_study_ends_bit_identically(waves, tmp_path):
     """Of a learner whose rates are a player of their own."""
     stopped_and_resumed(sines("meta_sgd"), tmp_path, 3)
@@ -267,6 +256,15 @@ def test_a_stopped_study_of_pictures_ends_bit_identically(source, classes, tmp_p
     same_ends(tmp_path / "proto" / "0", classes / "proto" / "0")
 
 
+def test_a_stopped_study_whose_host_draws_ends_bit_identically(source, tmp_path):
+    """Episodes are functions of their numbers, wherever the study goes on."""
+    config = pictures(source, proto=PROTOTYPICAL)
+    config.episodes.sampler = "host"
+    run(config, tmp_path / "whole")
+    stopped_and_resumed(config, tmp_path / "stopped", 4)
+    same_ends(*(tmp_path / name / "proto" / "0" for name in ("stopped", "whole")))
+
+
 def test_the_saved_weights_are_the_average(classes, source, tmp_path):
     from safetensors.numpy import load_file
 
@@ -284,44 +282,6 @@ def test_the_saved_weights_are_the_average(classes, source, tmp_path):
         for root in (tmp_path, classes)
     ]
     assert losses[0] == losses[1]  # training does not see it
-
-
-CONFIG = f"--config={ROOT}/tests/experiments/tiny_episodes.py"
-
-
-def test_a_killed_run_with_two_players_ends_bit_identically(tmp_path):
-    flags = [CONFIG, f"--workdir={tmp_path / 'whole'}"]
-    finish(flags)
-    flags = [CONFIG, f"--workdir={tmp_path / 'killed'}"]
-    killed = start(flags)
-    wait_for(tmp_path / "killed" / "meta_sgd" / "0" / "timings.jsonl", 5, killed)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    finish(flags)
-    runs = [tmp_path / name / "meta_sgd" / "0" for name in ("killed", "whole")]
-    assert (runs[1] / "rates.safetensors").is_file()
-    same_ends(*runs)
-
-
-def test_eight_devices_do_what_one_does(tmp_path):
-    """Tasks at once and one by one, a frozen leaf of the inner loop, Reptile's own."""
-    config = f"{CONFIG}:maml,mapped,reptile"
-    shared = "--config.optimiser.name=sgd", "--config.steps=6"
-    runs = []
-    for name, more in (("one", ()), ("eight", ("--config.mesh.host_devices=8",))):
-        ended(command_of(config, f"--workdir={tmp_path / name}", *shared, *more))
-    for strategy in ("meta_sgd", "maml", "mapped", "reptile"):
-        runs = [records(tmp_path / name, strategy) for name in ("one", "eight")]
-        assert [r["step"] for r in runs[0]] == [r["step"] for r in runs[1]]
-        for one, eight in zip(*runs, strict=True):
-            metric = "loss" if one["split"] == "train" else "mse"
-            np.testing.assert_allclose(eight[metric], one[metric], rtol=1e-5)
-        with (
-            np.load(tmp_path / "one" / strategy / "0" / "adaptation.npz") as one,
-            np.load(tmp_path / "eight" / strategy / "0" / "adaptation.npz") as eight,
-        ):
-            for name in one:
-                np.testing.assert_allclose(eight[name], one[name], 1e-3, 1e-5)
 
 
 def test_an_inner_plan_moves_the_head_alone(source):

@@ -10,7 +10,8 @@ from experiments.strategies import make_strategy
 from tl_jax.transfer import full, top
 from tl_jax.tree import flatten, matches, paths
 
-PRESETS = ("full", "lora", "linear_probe", "partial", "bias", "lp_ft", "gradual")
+PRESETS = tuple(finetune.get_config().strategies)
+EVERYTHING = ("full", "lp_ft", "gradual", "plateau", "l2_sp", "delta", "bss")
 
 
 def config(**named):
@@ -44,7 +45,7 @@ def test_every_preset_builds(name, params):
     own.steps = 100
     strategy = make_strategy(name, own)
     everything, last = set(paths(params)), moving(plans(strategy, params)[-1])
-    if name in ("full", "lp_ft", "gradual"):
+    if name in EVERYTHING:
         assert last == everything
     else:
         assert last < everything | {p for p in last if "/patch/" in p}

@@ -66,13 +66,14 @@ def inputs_of(folder: str, file: str) -> dict[str, np.ndarray]:
 
 
 def logits_of(model: torch.nn.Module, inputs: dict) -> torch.Tensor:
-    """The model on inputs by our names."""
+    """The model on inputs by our names; zeros at padding."""
     if "image" in inputs:
         pixels = torch.tensor(inputs["image"]).permute(0, 3, 1, 2)
         return model(pixel_values=pixels).logits
     names = {"tokens": "input_ids", "mask": "attention_mask", "types": "token_type_ids"}
     given = {names[k]: torch.tensor(v).long() for k, v in inputs.items()}
-    return model(**given).logits
+    logits = model(**given).logits
+    return logits * given["attention_mask"][..., None] if logits.ndim == 3 else logits
 
 
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

@@ -11,6 +11,7 @@ from tl_jax.models import bert
 from tl_jax.optim import adamw
 from tl_jax.transfer import (
     adalora,
+    adapter,
     bitfit,
     blocks,
     chain,
@@ -22,6 +23,7 @@ from tl_jax.transfer import (
     foldable,
     freeze,
     full,
+    houlsby,
     ia3,
     layer_norms,
     layerwise,
@@ -32,7 +34,12 @@ from tl_jax.transfer import (
     lora_plus,
     merge,
     new_head,
+    p_tuning,
+    parallel_adapter,
     partition,
+    pfeiffer,
+    prefix,
+    prompt,
     rate,
     rslora,
     stack_layers,
@@ -66,8 +73,19 @@ GRAFTS = {
     "warp": warp(f"{QV}|head"),
     "ia3": ia3(),
     "ia3 beside lora": chain(ia3(), lora(2, ".*/(key|value|down)")),
+    "houlsby": houlsby(4, init="zero"),
+    "pfeiffer": pfeiffer(4, init="zero"),
+    "parallel": parallel_adapter(scale="learned", activation="tanh"),
+    "an adapter by channel": adapter(".*/[02]", scale="channel", init="zero"),
+    "adapters on others": chain(
+        lora(2, QV), ia3(), houlsby(2, init="zero"), pfeiffer(width=1, init="zero")
+    ),
     "two of them": chain(lora(2, QV), lora(3, QV, name="second")),
 }
+STAY = {
+    *("houlsby", "pfeiffer", "parallel", "an adapter by channel", "adapters on others"),
+}
+"""Grafts that compute what no kernel can: `fold` leaves them."""
 METHODS = GRAFTS | {
     "identity": chain(),
     "freeze all but the head": chain(freeze(".*"), rate("head/.*", 1.0)),
@@ -80,6 +98,14 @@ METHODS = GRAFTS | {
     "discriminative": discriminative(),
     "lora on a frozen base": chain(freeze(".*"), lora(2, QV), rate("head/.*", 1.0)),
 }
+PROMPTS = {
+    "prompt": prompt(3, init="vocabulary"),
+    "prefix": prefix(3, r"blocks/[12]/attention"),
+    "prefix by a network": prefix(3, hidden=4, shift=True),
+    "p-tuning": p_tuning(3, form="lstm", hidden=4),
+}
+"""These change the function from the start and do not fold."""
+METHODS |= PROMPTS
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +179,9 @@ def test_fresh_grafts_leave_the_function_alone(grafted, base, batch, run):
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
-def test_base_is_a_strict_subset(grafted, base):
-    new = flatten(grafted.params)
+@pytest.mark.parametrize("method", (GRAFTS | PROMPTS).values(), ids=GRAFTS | PROMPTS)
+def test_base_is_a_strict_subset(method, base):
+    new = flatten(method(jax.random.key(2), base).params)
     assert set(flatten(base.params)) < set(new)
     assert all(new[path] is leaf for path, leaf in flatten(base.params).items())
 
@@ -166,7 +193,7 @@ def test_nothing_mutates_its_input(base):
     assert before == (paths(base.params), flatten(base.rates))
 
 
-@pytest.mark.parametrize("method", GRAFTS.values(), ids=GRAFTS)
+@pytest.mark.parametrize("method", (GRAFTS | PROMPTS).values(), ids=GRAFTS | PROMPTS)
 def test_another_transform_changes_no_random_value(method, base):
     key = jax.random.key(2)
     alone = flatten(method(key, base).params)
@@ -175,15 +202,32 @@ def test_another_transform_changes_no_random_value(method, base):
     assert all(same({"x": beside[p]}, {"x": leaf}) for p, leaf in alone.items())
 
 
-def test_fold_preserves_outputs_and_restores_the_structure(grafted, base, batch, run):
-    moved = perturbed(grafted)
-    assert foldable(moved.params)
+@pytest.mark.parametrize("name", GRAFTS)
+def test_fold_preserves_outputs_and_restores_the_structure(name, base, batch, run):
+    moved = perturbed(GRAFTS[name](jax.random.key(2), base))
     folded = fold(moved)
-    assert jax.tree.structure(folded.params) == jax.tree.structure(base.params)
-    assert flatten(folded.rates) == flatten(base.rates)
+    assert foldable(moved.params) == (name not in STAY)
+    if name not in STAY:
+        assert jax.tree.structure(folded.params) == jax.tree.structure(base.params)
+        assert flatten(folded.rates) == flatten(base.rates)
     want = run(moved.params, batch["inputs"])
     got = run(folded.params, batch["inputs"])
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("method", PROMPTS.values(), ids=PROMPTS)
+def test_prompts_stay_where_others_fold(method, base, batch, run):
+    both = chain(lora(2, QV), method)(jax.random.key(2), base)
+    moved = perturbed(both)
+    folded = fold(moved)
+    assert not foldable(moved.params)
+    own = {p for p in flatten(both.params) if "patch/" in p and "/lora/" not in p}
+    assert {p for p in flatten(folded.params) if "patch/" in p} == own
+    want = run(moved.params, batch["inputs"])
+    got = run(folded.params, batch["inputs"])
+    assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+    before = run(fold(perturbed(base)).params, batch["inputs"])
+    assert np.abs(got - before).max() > 1e-4
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,8 @@ def co_tuning(strength: float = 2.3, *, site: str = "source") -> Penalty:
 
     p is the softmax of the kept head over the features, q the row of its `relation`
     [C S]: `transfer.keep_head` makes the site, `estimators.category_relation` the rows.
-    Labels [B] int, or [B C] shares. Raises `NoMatch` for a plan without that site.
+    Labels [B] int, or [B C] shares. Raises `NoMatch` for a plan without that site,
+    and ValueError for one whose relation moves.
     """
     _positive("co_tuning", strength=strength)
 
@@ -115,6 +116,11 @@ def co_tuning(strength: float = 2.3, *, site: str = "source") -> Penalty:
     def check(plan: Plan) -> None:
         if site not in sites(plan.params):
             raise no_match("co_tuning: site", site, sites(plan.params))
+        if get(plan.rates, site)["relation"]:
+            raise ValueError(
+                f"co_tuning: {site}/relation moves, but it is measured, not learned; "
+                f"freeze '{site}/relation' after what opened it"
+            )
 
     return Penalty(value, check=check)
 

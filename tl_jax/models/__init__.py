@@ -4,6 +4,7 @@ from tl_jax.models.bert import bert
 from tl_jax.models.context import full_context
 from tl_jax.models.conv4 import conv4
 from tl_jax.models.frozen import frozen_features
+from tl_jax.models.gpt2 import gpt2
 from tl_jax.models.inverted import efficientnet_lite, mobilenet_v2
 from tl_jax.models.llama import llama
 from tl_jax.models.mlp import mlp
@@ -23,6 +24,7 @@ __all__ = [
     "efficientnet_lite",
     "frozen_features",
     "full_context",
+    "gpt2",
     "llama",
     "mlp",
     "mobilenet_v2",

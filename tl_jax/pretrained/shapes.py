@@ -1,6 +1,6 @@
 """Models by name without weights: random ones to train, shapes alone for a dry run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from tl_jax.pretrained import loading
 from tl_jax.pretrained.inverted import SIZES, lite_pipeline
 from tl_jax.pretrained.preprocess import Preprocess
 from tl_jax.pretrained.spec import SHAPE
-from tl_jax.pretrained.text_shapes import Maker, bert_of, llama_of, t5_of
+from tl_jax.pretrained.text_shapes import TEXT_SHAPES
 from tl_jax.pretrained.vision import IMAGENET, checked, pipeline
 from tl_jax.tree import no_match
 from tl_jax.types import Model, Pretrained
@@ -35,6 +35,11 @@ class Made(NamedTuple):
     preprocess: Preprocess | None = None
     positions: int | None = None
     """The longest input, in tokens; None for a model that reads none."""
+
+
+Maker = Callable[..., Any]
+"""`(**options)` -> something with the fields of `Made`; its keywords are the options
+that the name has."""
 
 
 def _vit(
@@ -181,19 +186,7 @@ def _middle(size: int, channels: int) -> Preprocess:
 
 
 SHAPES: Mapping[str, Maker] = {
-    "bert-tiny": bert_of(128, 2, 2, 512),
-    "bert-mini": bert_of(256, 4, 4, 1024),
-    "bert-small": bert_of(512, 4, 8, 2048),
-    "bert-base": bert_of(768, 12, 12, 3072),
-    "bert-large": bert_of(1024, 24, 16, 4096),
-    "llama-1b": llama_of(4, 2048, 2048, 22, 32, 5632),
-    "llama-7b": llama_of(32, 4096, 4096, 32, 32, 11008),
-    "t5-micro": partial(t5_of, (64, 2, 4, 128), 16),
-    "t5-tiny": partial(t5_of, (256, 4, 4, 1024)),
-    "t5-mini": partial(t5_of, (384, 4, 8, 1536)),
-    "t5-small": partial(t5_of, (512, 6, 8, 2048)),
-    "t5-base": partial(t5_of, (768, 12, 12, 3072)),
-    "t5-large": partial(t5_of, (1024, 24, 16, 4096)),
+    **TEXT_SHAPES,
     "vit-tiny": partial(_vit, "ti"),
     "vit-small": partial(_vit, "s"),
     "vit-base": partial(_vit, "b"),
@@ -206,10 +199,8 @@ SHAPES: Mapping[str, Maker] = {
     "squeezenet1_0": partial(_squeezenet, "1.0"),
     "squeezenet1_1": partial(_squeezenet, "1.1"),
 }
-"""Name -> what makes it: BERT (Devlin et al., 2019; the small ones: Turc et al., 2019),
-Llama (Touvron et al., 2023; 1.1B: Zhang et al., 2024), T5 (Raffel et al., 2020; the
-tiny and the mini one: Tay et al., 2021, the micro one is ours), and the models of
-images of `tl_jax.models`, which say where they come from."""
+"""Name -> what makes it: models of texts, and those of images of `tl_jax.models`, which
+say where they come from."""
 
 
 def options_of(

@@ -1,5 +1,12 @@
 """Transforms of plans: what exists, what moves, what is grafted."""
 
+from tl_jax.transfer.bottleneck import (
+    Adapter,
+    adapter,
+    houlsby,
+    parallel_adapter,
+    pfeiffer,
+)
 from tl_jax.transfer.certify import Certificate, Folded, certified_fold, unfold
 from tl_jax.transfer.context import Context, SharedContext, context, context_only
 from tl_jax.transfer.describe import describe, totals
@@ -20,6 +27,8 @@ from tl_jax.transfer.low_rank import (
     adalora,
     as_lora,
     dora,
+    eva,
+    input_moments,
     loha,
     lokr,
     lora,
@@ -84,6 +93,7 @@ __all__ = [
     "IA3",
     "NF4",
     "AdaLoRA",
+    "Adapter",
     "Certificate",
     "Context",
     "DeepPrompt",
@@ -107,6 +117,7 @@ __all__ = [
     "VeRA",
     "Warp",
     "adalora",
+    "adapter",
     "as_lora",
     "at_step",
     "batch_norms",
@@ -121,12 +132,15 @@ __all__ = [
     "diff",
     "discriminative",
     "dora",
+    "eva",
     "fold",
     "foldable",
     "freeze",
     "full",
     "graft",
+    "houlsby",
     "ia3",
+    "input_moments",
     "keep_head",
     "layer_norms",
     "layerwise",
@@ -140,8 +154,10 @@ __all__ = [
     "olora",
     "orthogonality",
     "p_tuning",
+    "parallel_adapter",
     "partition",
     "per_step_norms",
+    "pfeiffer",
     "pissa",
     "plain",
     "prefix",
