@@ -11,12 +11,15 @@ def get_config(arg: str = "") -> ConfigDict:
     del arg
     config = ConfigDict()
     config.name = "study"
-    # Or regression, multilabel, tokens, span, fewshot, fewshot_regression.
+    # Or regression, multilabel, tokens, span, seq2seq, causal, fewshot,
+    # fewshot_regression.
     config.task = "classification"
     config.seeds = (0,)
     config.run = ""  # names of strategies with commas, in the order in which they run
     config.reference = ""  # the strategy that others are compared with
     config.strategies = ConfigDict()
+    # All strategies of a seed in one program: auto, map or vmap; empty: one by one.
+    config.together = ""
 
     config.model = ConfigDict()
     # An asset, a Hugging Face folder, a hub's id, a .pth file with `architecture`, or
@@ -33,8 +36,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.std = 0.0  # of shape:mlp's first kernels; 0: He's
     config.model.activation = ""  # of shape:mlp: relu, tanh, ...; empty: relu
     config.model.multiplier = 0.0  # of shape:mobilenet-v2's widths; 0: 1
-    config.model.tokenizer = ""  # of shape:bert and :llama: an asset, a folder, a hub
+    # Of shape:bert, :llama and :t5: an asset, a folder, a hub's id; `words` makes one
+    # of the data's own words.
+    config.model.tokenizer = ""
+    config.model.vocabulary = 0  # of shape:t5: words; 0: 32,128
     config.model.features = ""  # mean, cls, pooler; empty: what the weights ask for
+    config.model.head = "drop"  # or keep: the weights' own, which co_tuning reads
     config.model.dtype = "float32"  # what products compute in; or bfloat16
     config.model.rules = ""  # of derivatives: hand, auto (JAX's own); empty: hand
     config.model.form = ""  # of convolutions: auto, lax, taps; empty: the model's own
@@ -45,8 +52,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data = ConfigDict()
     config.data.source = "bbc"  # a name of the catalogue, a file, a folder, tfds:NAME
     config.data.text = ""  # a file's column; empty: text, for task tokens: tokens
-    config.data.label = ""  # empty: label, for task tokens: labels
+    config.data.label = ""  # empty: label; for tokens: labels; seq2seq, causal: target
     config.data.length = 128  # tokens an example, at most
+    # Of task causal: ask in the model's chat template, under a system's message; put
+    # several texts in a row of so many tokens (0: one each).
+    config.data.chat = True
+    config.data.system = ""
+    config.data.pack = 0
+    config.data.target_length = 32  # of tasks of texts: tokens of an answer, at most
     config.data.size = 0  # pixels an edge of pictures; 0: what the weights ask for
     config.data.mean = ()  # of colours in 0..1; empty: what the weights ask for
     config.data.std = ()
@@ -60,6 +73,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.test_limit = 0  # test examples, at most; 0: all
     config.data.split_by = "class"  # hash: by each text alone, however the data grow
     config.data.split_seed = 0
+
+    config.writing = ConfigDict()  # how answers are written when they are scored
+    config.writing.beams = 1  # 1: greedy
+    config.writing.penalty = 1.0  # of beams: scores are over length^penalty
 
     # Of fewshot tasks; there config.batch_size and eval_batch_size count tasks. With
     # `train: "classes"` a step reads as many rows as such a batch of episodes has.
@@ -108,7 +125,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.every.evaluate = 0  # 0: ten times a run
     config.every.checkpoint = 0  # 0: at each evaluation
     config.select = "best"  # weights of the best evaluation, or of the last step
-    config.patience = 0  # evaluations without a better score before the end; 0: never
+    # Evaluations without a better score before a phase ends; 0: never. Phases and
+    # strategies may say another.
+    config.patience = 0
     config.keep_optimiser = False  # keep what resumes training after the end, too
     config.tensorboard = False
     config.allocator = "system"  # keep: never give memory back, faster on CPUs

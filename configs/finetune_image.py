@@ -3,8 +3,9 @@
 python -m experiments.main --config configs/finetune_image.py --workdir runs/emoji
 
 The argument names strategies: `linear_probe`, `partial`, `full`, `from_scratch`,
-`last_stage`. The classic example, a ResNet with its last stage tuned at 1e-4 and its
-head at 1e-3:
+`last_stage`, `batch_norms` (Frankle et al., 2021), and `co_tuning` (You et al., 2020),
+which needs `--config.model.head=keep` and weights with a head. The classic example, a
+ResNet with its last stage tuned at 1e-4 and its head at 1e-3:
 
 python -m experiments.main --config configs/finetune_image.py:last_stage \
     --workdir runs/classic --config.data.source=photos/ --config.data.size=224 \
@@ -31,7 +32,14 @@ cores of an AMD EPYC, programs but the last strategy's mostly in the cache.
 from ml_collections import ConfigDict
 
 from configs import base
-from configs.strategies import FREEZE, FROM_SCRATCH, HEAD, LINEAR_PROBE
+from configs.strategies import (
+    BATCH_NORMS,
+    CO_TUNING,
+    FREEZE,
+    FROM_SCRATCH,
+    HEAD,
+    LINEAR_PROBE,
+)
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -69,6 +77,8 @@ def get_config(arg: str = "") -> ConfigDict:
                 "note": "everything at one rate",
                 "rate": 1e-3,
             },
+            "batch_norms": BATCH_NORMS | {"rate": 3e-3},
+            "co_tuning": CO_TUNING | {"rate": 1e-3},
             "last_stage": {
                 "title": "Last stage",
                 "note": "of a ResNet: the last stage at a tenth of the head's rate",

@@ -1,10 +1,12 @@
 """Algorithms of a config: who plays beside the model, and what minimises what."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from experiments.tasks import EPISODIC, Task
 from tl_jax.algorithms import augmented_steps, averaged, supervised
+from tl_jax.algorithms.penalised import Penalties
 from tl_jax.types import Algorithm, Augment, Key, Player
 
 PLAYER = "model"
@@ -19,6 +21,8 @@ class Setting(NamedTuple):
     accumulate: int = 1
     average: float | None = None
     clip: float | None = None
+    penalties: Penalties = MappingProxyType({})
+    """What is added to the loss over rows."""
     parts: int = 1
     """Devices that share a batch's first axis."""
     draw: Callable | None = None
@@ -65,6 +69,7 @@ def make_supervised(setting: Setting, players: Mapping[str, Player]) -> Algorith
         weigh=setting.task.weigh,
         accumulate=setting.accumulate,
         clip=setting.clip,
+        penalties=setting.penalties,
     )
     if setting.augment is None:
         return made

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from experiments.problem import Problem
+from experiments.tasks import TEXTS
+from experiments.writing_task import texts_of, until_end
 
 Row = dict[str, Any]
 WRITES = (".jsonl", ".csv")
@@ -24,8 +26,12 @@ def rows(problem: Problem, logits: np.ndarray) -> list[Row]:
         "multilabel": _labels,
         "tokens": _tags,
         "span": _spans,
+        "seq2seq": _written,
+        "causal": _written,
     }
-    found = made[problem.task.name](problem, np.asarray(logits, np.float64))
+    if problem.task.name not in TEXTS:
+        logits = np.asarray(logits, np.float64)
+    found = made[problem.task.name](problem, logits)
     inputs = problem.examples.inputs
     names = inputs.get("file") if "image" in inputs else None
     files = [{}] * len(found) if names is None else [{"file": n} for n in names]
@@ -93,6 +99,13 @@ def _spans(problem: Problem, logits: np.ndarray) -> list[Row]:
             else {"answer": "", "start": None, "end": None}
         )
     return answers
+
+
+def _written(problem: Problem, tokens: np.ndarray) -> list[Row]:
+    """What the model wrote for each text."""
+    own = problem.task.decide(tokens)
+    texts = texts_of(until_end(problem.base.tokenizer))(own)
+    return [{"written": text} for text in texts]
 
 
 def check_output(path: Path) -> None:

@@ -9,16 +9,20 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments.settings import names
+from experiments.sources import read_examples
+from experiments.tasks import TEXTS
+from experiments.writing_task import end_of
 from tl_jax import pretrained
 from tl_jax.distribute import Layout
-from tl_jax.models import prepared
+from tl_jax.models import answering, prepared, writing
 from tl_jax.nn.conv import Form
 from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.preprocess import Preprocess
 from tl_jax.pretrained.shapes import abstract
 from tl_jax.pretrained.shapes import options_of as known_options
 from tl_jax.pretrained.spec import SHAPE, resolve
-from tl_jax.pretrained.tokenizer import load_tokenizer
+from tl_jax.pretrained.tokenizer import Tokenizer, load_tokenizer
+from tl_jax.pretrained.word_tokenizer import word_tokenizer
 from tl_jax.transfer import full, resize_positions
 from tl_jax.tree import NoMatch, nearest, no_match, one_of
 from tl_jax.types import Pretrained
@@ -29,7 +33,7 @@ CHOICES = {"rules": get_args(Rules), "form": get_args(Form)}
 """Options of derivatives and convolutions, as `config.model` names them -> values."""
 OWN = (
     *("features", "stem", "patch", "channels", "filters", "multiplier", "remat"),
-    *("down", "inputs", "widths", "activation", "std"),
+    *("down", "inputs", "widths", "activation", "std", "vocabulary"),
     *CHOICES,
 )
 """Fields of `config.model` that are options of the same name; 0 or empty: not set."""
@@ -41,13 +45,15 @@ FIELDS = {
     "over": "config.task",
 }
 """Option -> the field of a config that sets it."""
-OVER = {"tokens": "tokens", "span": "tokens"}
+OVER = {"tokens": "tokens", "span": "tokens"} | dict.fromkeys(TEXTS, "vocabulary")
 """Task -> what its head reads, where that is not the features of the whole."""
+WRITES = {"seq2seq": writing, "causal": answering}
+"""Task -> what makes its model write where it is shown no answer."""
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
-    """The weights that `config.model` names, their own head left out.
+    """The weights that `config.model` names, their own head left out unless it says so.
 
     A model of pictures takes them as bytes and normalises them on the device.
     """
@@ -56,9 +62,33 @@ def load_base(config: ConfigDict, layout: Layout) -> Pretrained:
         base = _unweighted(config, layout)
     else:
         base = pretrained.load(spec, **options_of(config, layout))
+    if config.task in TEXTS:
+        return _written(base, config)
     if base.preprocess is None:
         return base
     return pictured(_normalised(base, config), config.data.size)
+
+
+def _written(base: Pretrained, config: ConfigDict) -> Pretrained:
+    """The model that writes an answer where it is shown none.
+
+    Raises ValueError where it can't, or has no tokenizer that ends texts.
+    """
+    spec, own = config.model.spec, config.writing
+    if base.tokenizer is None:
+        raise ValueError(f"config.model.spec: {spec!r} has no tokenizer")
+    try:
+        ends = dict(end=end_of(base.tokenizer), pad=base.tokenizer.pad)
+        search = dict(beams=own.beams, penalty=own.penalty)
+        model = WRITES[config.task](
+            base.model, config.data.target_length, **ends, **search
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"config.task is {config.task!r}, but config.model.spec, {spec!r}, can't "
+            f"write: {error}"
+        ) from None
+    return base._replace(model=model)
 
 
 def _unweighted(config: ConfigDict, layout: Layout) -> Pretrained:
@@ -88,8 +118,17 @@ def _unweighted(config: ConfigDict, layout: Layout) -> Pretrained:
             "texts and has no tokenizer: name an asset, a folder or a hub's id with one"
         )
     words = base.params["embed"]["tokens"]["embedding"].shape[0]
+    if place == "words":
+        return base._replace(tokenizer=_of_words(config, words, base))
     found = load_tokenizer(resolve(place), base.source["positions"], words)
     return base._replace(tokenizer=found)
+
+
+def _of_words(config: ConfigDict, most: int, base: Pretrained) -> Tokenizer:
+    """The commonest words of all the source's texts, as many as the model has."""
+    inputs = read_examples(config).inputs.values()
+    texts = [text for own in inputs if isinstance(own, list) for text in own]
+    return word_tokenizer(texts, most, base.source["positions"])
 
 
 def options_of(config: ConfigDict, layout: Layout) -> dict[str, Any]:
@@ -129,7 +168,8 @@ def options_of(config: ConfigDict, layout: Layout) -> dict[str, Any]:
     for name in options:
         if name not in known:
             raise _unknown(config, name, what, known)
-    return {"head": "drop", "dtype": DTYPES[model.dtype]} | named | options
+    head = "keep" if config.task in TEXTS else model.get("head", "drop")
+    return {"head": head, "dtype": DTYPES[model.dtype]} | named | options
 
 
 def _unknown(

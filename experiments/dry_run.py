@@ -21,14 +21,15 @@ from experiments.episode_settings import ways_of
 from experiments.flops import products
 from experiments.frozen import frozen_base
 from experiments.phases import Held, held, idle_rules
+from experiments.problem import written_by
 from experiments.programs import training
 from experiments.settings import check, names
 from experiments.strategies import Phase, make_strategy
 from experiments.tasks import Task, make_task
 from tl_jax.distribute import Layout, describe_rules
 from tl_jax.pretrained.shapes import abstract
-from tl_jax.transfer import full, new_head, totals
-from tl_jax.types import Plan, Pretrained
+from tl_jax.transfer import chain, full, new_head, totals
+from tl_jax.types import Plan, Pretrained, Transfer
 
 STEPS = 1000
 """Of a schedule, where the config counts epochs of data that are not read here."""
@@ -64,7 +65,8 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
     config = config.copy_and_resolve_references()
     config.steps = config.steps or STEPS
     base = abstract(config.model.spec, **options_of(config, layout))
-    task = make_task(config.task, tuple(map(str, range(classes))))
+    more = written_by(base, config)
+    task = make_task(config.task, tuple(map(str, range(classes))), **more)
     augment = make_augment(config, task.outputs(classes), base.preprocess is not None)
     if base.preprocess is not None:
         base = pictured(base, config.data.size)
@@ -73,7 +75,8 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
         strategy = make_strategy(name, config)
         own_base = frozen_base(base) if strategy.frozen else base
         width = _width(config, task, strategy.phases[0].recipe.head, classes)
-        first = partial(_first, own_base, width)
+        before = [make(classes) for make in strategy.first]
+        first = partial(_first, own_base, width, chain(*before))
         parts = layout.batch_parts
         phases = held(
             config, strategy, task, augment, own_base.model, first, parts=parts
@@ -90,13 +93,12 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
     return found
 
 
-def _first(base: Pretrained, width: int | None) -> Plan:
+def _first(base: Pretrained, width: int | None, before: Transfer) -> Plan:
     """Zeros in the place of weights, and a head of that width."""
-    both = base.params, base.stats
+    key, both = jax.random.key(0), (base.params, base.stats)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), both)
-    if width is None:
-        return full(*zeros)
-    return new_head(width, base.model.width)(jax.random.key(0), full(*zeros))
+    plan = before(key, full(*zeros))
+    return plan if width is None else new_head(width, base.model.width)(key, plan)
 
 
 def _width(config: ConfigDict, task: Task, head: str, classes: int) -> int | None:

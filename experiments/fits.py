@@ -1,5 +1,6 @@
 """Phases that fit the head by an estimator instead of steps."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from tl_jax import data, estimators
 from tl_jax.distribute import place
 from tl_jax.estimators.linear_probe import STRENGTHS
 from tl_jax.transfer import set_head
+from tl_jax.transfer.tuning import SOURCE
 from tl_jax.types import Outputs, Plan
 
 Set = tuple[np.ndarray, np.ndarray]
@@ -43,29 +45,91 @@ def features_of(problem: Problem, plan: Plan, rows: np.ndarray) -> Set:
 def fit_head(name: str, problem: Problem, plan: Plan, rows: data.Splits) -> Plan:
     """The plan with its head fitted on features of the training rows.
 
-    The strength of the penalty is chosen on validation. Numbers are fitted by a ridge
-    whatever `name` is, several labels one by one.
+    The strength of the penalty is chosen on validation, by `ridge` by leaving one
+    training example out. Numbers are fitted by a ridge whatever `name` is, several
+    labels one by one.
     """
     train = features_of(problem, plan, rows["train"])
+    if name == "ridge":
+        fitted = _closed_form(problem, train)
+        kernel, bias = fitted.kernel, fitted.bias
+        return _with_head(problem, plan, kernel, bias)
     held = features_of(problem, plan, rows["validation"])
-    if name == "ridge" or problem.task.name == "regression":
+    if problem.task.name == "regression":
         fitted = estimators.ridge(*train, STRENGTHS, held)
         kernel, bias = fitted.kernel, fitted.bias
     elif problem.task.name == "multilabel":
         kernel, bias = _one_by_one(train, held)
     else:
         kernel, bias = _several(problem, train, held)
+    return _with_head(problem, plan, kernel, bias)
+
+
+def measured(
+    fits: Iterable[tuple[str, Mapping[str, Any]]],
+    problem: Problem,
+    plan: Plan,
+    rows: data.Splits,
+) -> Plan:
+    """The plan with what each of `MEASURES` finds on the training rows."""
+    for name, own in fits:
+        plan = MEASURES[name](problem, plan, rows, **own)
+    return plan
+
+
+def relation(
+    problem: Problem, plan: Plan, rows: data.Splits, *, temperature: float
+) -> Plan:
+    """The kept head's p(source class | class), of the training rows (You et al., 2020).
+
+    Its logits are divided by `temperature`, which calibrates them.
+    """
+    site = plan.params[SOURCE]
+    features, labels = features_of(problem, plan, rows["train"])
+    found = estimators.category_relation(
+        features @ np.asarray(site["kernel"]) + np.asarray(site["bias"]),
+        labels,
+        classes=len(problem.classes),
+        temperature=temperature,
+    )
+    own = {**site, "relation": found}
+    return plan._replace(params={**plan.params, SOURCE: own})
+
+
+MEASURES = {"relation": relation}
+"""What penalties ask for by name: (problem, plan, rows, arguments) -> plan."""
+
+
+def _with_head(problem: Problem, plan: Plan, kernel: Any, bias: Any) -> Plan:
     kernel = jnp.asarray(kernel).reshape(-1, problem.outputs)
     bias = jnp.asarray(bias).reshape(problem.outputs)
     return set_head(kernel, bias)(jax.random.key(0), plan)
+
+
+def _closed_form(problem: Problem, train: Set) -> Any:
+    """Least squares of numbers, or of -1 and 1 for each class, by leave-one-out."""
+    features, labels = train
+    if problem.task.name == "regression":
+        return estimators.ridge(features, labels, STRENGTHS)
+    classes = len(problem.classes)
+    if problem.task.name != "multilabel":
+        labels = np.eye(classes, dtype=np.float32)[labels]
+    weight = _weight(problem, train) if problem.task.name == "classification" else None
+    return estimators.ridge(features, 2 * labels - 1, STRENGTHS, weight=weight)
+
+
+def _weight(problem: Problem, train: Set) -> np.ndarray:
+    """[N] of the examples, as the task weighs their classes."""
+    weight = jnp.ones(len(train[1]))
+    stream = {"labels": jnp.asarray(train[1]), "weight": weight}
+    return np.asarray(problem.task.weigh(stream))
 
 
 def _several(problem: Problem, train: Set, held: Set) -> tuple[Any, Any]:
     """Logistic regression over the classes, weighted as the task weighs them."""
     weight = np.ones(len(train[1]), np.float32)
     if problem.task.name == "classification":
-        stream = {"labels": jnp.asarray(train[1]), "weight": jnp.asarray(weight)}
-        weight = np.asarray(problem.task.weigh(stream))
+        weight = _weight(problem, train)
     fitted = estimators.fit(
         *train, classes=len(problem.classes), validation=held, weight=weight
     )

@@ -8,6 +8,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments.algorithms import PLAYER, Cast
+from experiments.transforms import make_transfer
 from tl_jax.algorithms import meta
 from tl_jax.transfer import at_step, stats_at_step
 from tl_jax.tree import no_match, one_of, stable_key
@@ -52,8 +53,6 @@ def make_inner(
 
     Raises with the field's place, what was found and what was expected.
     """
-    from experiments.strategies import make_transfer
-
     if not isinstance(given, Mapping | ConfigDict):
         raise ValueError(f"{at} is {given!r}, expected a table of fields")
     for field in given:

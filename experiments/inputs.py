@@ -1,13 +1,15 @@
 """From examples to columns that a loader serves: tokens of texts, bytes of pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.causal_task import encode_causal
 from experiments.sources import column, columns_of
+from experiments.writing_task import end_of
 from tl_jax import assets, data
 from tl_jax.data.loader import BUCKETS
 from tl_jax.types import Pretrained
@@ -27,6 +29,16 @@ class Encoded(NamedTuple):
     """Texts that did not fit; with labels of their own: labels lost by that."""
     follows: bool = False
     """True if labels stand at tokens."""
+    taught: Callable[[np.ndarray], tuple[Mapping[str, Any], Any]] | None = None
+    """(rows) -> (columns, labels) that train, where these are not those that are
+    scored: of other columns, or several examples in a row."""
+
+    def training(self, rows: np.ndarray) -> tuple[Mapping[str, Any], Any, np.ndarray]:
+        """(columns, labels, rows of them) that steps read for some examples."""
+        if self.taught is None:
+            return self.columns, self.labels, rows
+        columns, labels = self.taught(rows)
+        return columns, labels, np.arange(labels.rows)
 
 
 def cache_folder() -> Path:
@@ -86,6 +98,10 @@ def _tokens(examples: data.Examples, base: Pretrained, config: ConfigDict) -> En
     elif config.task == "span":
         texts = inputs["question"], inputs["context"]
         made = data.tokenise_spans(encoder, *texts, examples.labels, **shared)
+    elif config.task == "causal":
+        return encode_causal(examples, base, config)
+    elif config.task == "seq2seq":
+        return _answered(examples, base, config, shared)
     else:
         texts = column(examples, columns_of(config)[0])
         made = data.tokenise(encoder, texts, **shared)
@@ -98,6 +114,30 @@ def _tokens(examples: data.Examples, base: Pretrained, config: ConfigDict) -> En
         made.cut,
         follows,
     )
+
+
+def _answered(
+    examples: data.Examples, base: Pretrained, config: ConfigDict, shared: dict
+) -> Encoded:
+    """Texts, and the texts that answer them where these are known."""
+    tokenizer, inputs = base.tokenizer, examples.inputs
+    name = "text" if "target" in inputs else columns_of(config)[0]
+    made = data.tokenise(tokenizer.encoder, column(examples, name), **shared)
+    length = config.data.length
+    buckets = tuple(config.data.buckets) or buckets_up_to(length)
+    if "target" not in inputs:
+        return Encoded(made.columns, None, buckets, cut=made.cut)
+    shared = shared | {"length": config.data.target_length}
+    answers = data.tokenise(tokenizer.encoder, inputs["target"], **shared)
+    decoder, labels = data.teacher_forced(
+        answers.columns["tokens"],
+        config.data.target_length,
+        first=tokenizer.pad,  # T5's decoder begins with it
+        end=end_of(tokenizer),
+        pad=tokenizer.pad,
+    )
+    columns = made.columns | {"decoder_tokens": decoder}
+    return Encoded(columns, labels, buckets, cut=made.cut + answers.cut)
 
 
 def buckets_up_to(length: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from experiments import report, run, store
+from experiments import report, run, store, together
 from experiments.data import fetched
 from experiments.job import Job, asked
 from experiments.loop import Stopped
@@ -60,25 +60,71 @@ def study(
             f"{config.name}: {len(strategies)} strategies, seeds {seeds}; "
             + ", ".join(f"{n} {len(r)}" for n, r in rows[config.seeds[0]].items())
         )
-        for strategy in strategies:
-            parts: dict = {}
-            own = problem.of(strategy)
-            todo = [
-                Job(own, strategy, seed, rows[seed], folder, config, parts, stop)
-                for seed in config.seeds
-                if not store.ended(folder := workdir / strategy.name / str(seed))
-            ]
-            if todo:
-                console.print(
-                    f"{strategy.title}\n{dry_plan(own, strategy)}",
-                    markup=False,
-                    soft_wrap=True,
-                )
-            run_all(todo, console)
-            if first:
-                report.print_table(workdir)
+        work = together_by_seed if config.together else one_by_one
+        work(config, workdir, problem, strategies, rows, stop, console)
         if first:
             console.print(f"report: {report.build(workdir)}")
+
+
+def one_by_one(
+    config: ConfigDict,
+    workdir: Path,
+    problem: Problem,
+    strategies: list[Strategy],
+    rows: dict[int, data.Splits],
+    stop: Callable[[], bool],
+    console: Console,
+) -> None:
+    """Strategy after strategy, each with all seeds; the table after each."""
+    for strategy in strategies:
+        parts: dict = {}
+        own = problem.of(strategy)
+        todo = [
+            Job(own, strategy, seed, rows[seed], folder, config, parts, stop)
+            for seed in config.seeds
+            if not store.ended(folder := workdir / strategy.name / str(seed))
+        ]
+        if todo:
+            console.print(
+                f"{strategy.title}\n{dry_plan(own, strategy)}",
+                markup=False,
+                soft_wrap=True,
+            )
+        run_all(todo, console)
+        if distribute.is_first():
+            report.print_table(workdir)
+
+
+def together_by_seed(
+    config: ConfigDict,
+    workdir: Path,
+    problem: Problem,
+    strategies: list[Strategy],
+    rows: dict[int, data.Splits],
+    stop: Callable[[], bool],
+    console: Console,
+) -> None:
+    """All strategies of a seed in one program; the table after each seed."""
+    parts: dict = {}
+    console.print(
+        f"{strategies[0].title}\n{dry_plan(problem, strategies[0])}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for seed in config.seeds:
+        of = rows[seed], config, parts, stop
+        jobs = [
+            Job(problem, s, seed, of[0], workdir / s.name / str(seed), *of[1:])
+            for s in strategies
+        ]
+        if all(store.ended(job.folder) for job in jobs):
+            continue
+        metric = next(iter(problem.task.metrics))
+        folder = workdir / ".together" / str(seed)
+        for job, result in zip(jobs, together.execute(jobs, folder), strict=True):
+            tell(console, job.strategy, result, metric)
+        if distribute.is_first():
+            report.print_table(workdir)
 
 
 def run_all(jobs: list[Job], console: Console) -> None:

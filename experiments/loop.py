@@ -38,8 +38,8 @@ class Every(NamedTuple):
 class Progressed(NamedTuple):
     """What the loop itself knows beside the state; a checkpoint's `meta` holds it."""
 
-    pending: tuple[float, ...] = ()
-    """Losses since the last record."""
+    pending: tuple[Any, ...] = ()
+    """Losses since the last record: a number each, or a list of several runs'."""
     best: float | None = None
     best_step: int = -1
     bad: int = 0
@@ -158,12 +158,12 @@ def _read(waiting: Any, known: Progressed, hooks: Hooks) -> Progressed:
     start, device = waiting
     losses = np.asarray(device, np.float64)
     for i, loss in enumerate(losses):
-        if not math.isfinite(loss):
+        if not np.isfinite(loss).all():
             rows = _rows(hooks.batches(start + i, 1))
             raise NotFinite(
                 f"the loss is {loss} at step {start + i}; rows of that batch: {rows}"
             )
-    hooks.progress.advance(len(losses), float(losses[-1]))
+    hooks.progress.advance(len(losses), float(np.mean(losses[-1])))
     pending = known.pending + tuple(losses.tolist())
     return known._replace(pending=pending, scores=None)
 
@@ -188,7 +188,7 @@ def _after(
 ) -> tuple[Progressed, float | None, bool]:
     """Records and evaluation at a chunk's end: (known, score, whether to stop)."""
     if known.pending and (happens["log"] or step == last):
-        loss = float(np.mean(known.pending))
+        loss = np.mean(known.pending, axis=0).tolist()
         hooks.records.append({"step": step, "split": "train", "loss": loss})
         known = known._replace(pending=())
     if not (happens["evaluate"] or step == last):
@@ -201,7 +201,11 @@ def _after(
     else:
         known = known._replace(bad=known.bad + 1)
     known = known._replace(scores=scores)
-    return known, score, bool(patience) and known.bad >= patience
+    over = bool(patience) and known.bad >= patience
+    if over:
+        best = {"best_step": known.best_step, "evaluations": known.bad}
+        hooks.records.append({"step": step, "split": "plateau", **best})
+    return known, score, over
 
 
 def _time(hooks, start: int, stop: int, batches, began: float, compiled: float) -> None:

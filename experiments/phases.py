@@ -24,7 +24,7 @@ def setting_of(
     **more: Any,
 ) -> Setting:
     """What the phase's algorithm shares with all others."""
-    own = strategy.accumulate, strategy.average, phase.clip
+    own = strategy.accumulate, strategy.average, phase.clip, phase.added.penalties
     return Setting(task, augment, *own, ways=ways_of(config), **more)
 
 

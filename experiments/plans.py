@@ -17,6 +17,8 @@ def first_plan(problem: Problem, strategy: Strategy, key: Key) -> Plan:
     else:
         params, stats = base.model.init(stable_key(key, "scratch"))
     plan = full(params, stats)
+    for make in strategy.first:
+        plan = make(len(problem.classes))(key, plan)
     width = problem.width(strategy.phases[0].recipe.head)
     if width is None:
         return plan

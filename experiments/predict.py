@@ -167,7 +167,7 @@ def _problem(info: dict[str, Any], path: Path) -> tuple[Any, Any]:
 
     from experiments.backbone import load_base
     from experiments.inputs import encode
-    from experiments.problem import Problem
+    from experiments.problem import Problem, written_by
     from experiments.tasks import make_task
     from experiments.unlabelled import read_pictures, read_texts
     from tl_jax.distribute import layout
@@ -177,7 +177,7 @@ def _problem(info: dict[str, Any], path: Path) -> tuple[Any, Any]:
     base, classes = load_base(config, one), tuple(info["classes"])
     read = read_texts if base.preprocess is None else read_pictures
     examples = read(path, config)
-    task = make_task(config.task, classes)
+    task = make_task(config.task, classes, **written_by(base, config))
     encoded = encode(examples, base, config)
     outputs = task.outputs(len(classes))
     problem = Problem(base, task, outputs, classes, examples, encoded, config, one)
@@ -202,7 +202,7 @@ def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
     base = base_params(problem, strategy)
     plan = store.load_model(chosen.folder, plan, base, problem.base.source)
 
-    program = applying(problem.base.model, problem.layout, lambda out: out.logits)
+    program = applying(problem.base.model, problem.layout, problem.task.read)
     params, stats = place(problem.layout, (plan.params, plan.stats))
     of = over_streams(problem.layout, lambda inputs: program(params, stats, inputs))
     streams = data.evaluation(

@@ -13,7 +13,7 @@ from experiments.devices import make_layout
 from experiments.held_out import split
 from experiments.inputs import Encoded, encode
 from experiments.sources import read_examples
-from experiments.tasks import EPISODIC, Task, make_task
+from experiments.tasks import EPISODIC, TEXTS, Task, make_task
 from tl_jax import data
 from tl_jax.distribute import Layout, share
 from tl_jax.types import Augment, Batch, Pretrained, Stream
@@ -59,9 +59,7 @@ class Problem(NamedTuple):
         """
         shard, shards = share(self.layout)
         made = data.loader(
-            self.encoded.columns,
-            self.encoded.labels,
-            rows,
+            *self.encoded.training(rows),
             self.config.batch_size,
             seed,
             buckets=self.encoded.buckets,
@@ -72,7 +70,7 @@ class Problem(NamedTuple):
 
     def batch(self, inputs: Mapping[str, Any]) -> Batch:
         """What `predict` gets for the inputs of a stream."""
-        return {"query": {"inputs": inputs}}
+        return {"query": {"inputs": self.task.asked(inputs)}}
 
     def of(self, strategy: Any) -> "Problem":
         """The problem as a strategy sees it: the same for all."""
@@ -103,6 +101,13 @@ class Problem(NamedTuple):
         )
 
 
+def written_by(base: Pretrained, config: ConfigDict) -> dict[str, Any]:
+    """What a task of texts asks of the model: its tokenizer, the length of answers."""
+    if config.task not in TEXTS:
+        return {}
+    return {"tokenizer": base.tokenizer, "length": config.data.target_length}
+
+
 def make_problem(config: ConfigDict) -> Problem:
     """Read, check, load and encode everything that the config names."""
     if config.task in EPISODIC:
@@ -123,6 +128,7 @@ def make_problem(config: ConfigDict) -> Problem:
         smoothing=config.smoothing,
         class_weights=config.class_weights,
         labels=labels,
+        **written_by(base, config),
     )
     encoded = encode(examples, base, config)
     outputs = task.outputs(len(examples.classes))

@@ -170,6 +170,22 @@ class Sinks:
         self.close()
 
 
+class Spread:
+    """Sinks of several runs: each takes its own part of a record's lists."""
+
+    def __init__(self, *sinks: Sink) -> None:
+        self.sinks = sinks
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Element i of each list goes to sink i, what is no list to all."""
+        for i, sink in enumerate(self.sinks):
+            own = {n: v[i] if isinstance(v, list) else v for n, v in record.items()}
+            sink.append(own)
+
+    def close(self) -> None:
+        """Whoever opened the sinks closes them."""
+
+
 def _lines(path: Path) -> list[tuple[int, str, bool]]:
     """(number, text, whether its newline was written) of each line with text."""
     parts = path.read_bytes().decode("utf-8", errors="replace").split("\n")

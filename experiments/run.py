@@ -5,14 +5,13 @@ from typing import Any
 
 import jax
 
-from experiments import adaptation, evaluate, loop, mistakes, store
+from experiments import adaptation, evaluate, loop, mistakes, steps, store
 from experiments.algorithms import PLAYER, algorithm_of
-from experiments.fits import fit_head
+from experiments.fits import fit_head, measured
 from experiments.job import (
     Job,
     Part,
     Position,
-    asked,
     position,
     predicted,
     sinks_of,
@@ -20,11 +19,10 @@ from experiments.job import (
 from experiments.phases import cast_of, setting_of
 from experiments.plans import base_params, first_plan, next_plan
 from experiments.programs import Programs, predicting, training
-from experiments.progress import Progress
 from experiments.records import seconds_until, step_seconds
 from experiments.strategies import Phase
 from tl_jax import checkpoint, distribute
-from tl_jax.algorithms import AVERAGE, current, replan
+from tl_jax.algorithms import AVERAGE, START, current, replan
 from tl_jax.transfer import describe, plain, totals, unstack_layers
 from tl_jax.tree import diff
 from tl_jax.types import Frozen, Key, Plan, Player, State
@@ -35,7 +33,7 @@ def execute(job: Job) -> dict[str, Any]:
 
     Raises `loop.NotFinite`, naming the last good checkpoint, or `loop.Stopped`.
     """
-    began, compiled = time.perf_counter(), _compiling(job)
+    began, compiled = time.perf_counter(), compiling(job)
     job.folder.mkdir(parents=True, exist_ok=True)
     best_of = 1 if job.config.select == "best" else 0
     folder = job.folder / "checkpoints"
@@ -49,8 +47,8 @@ def execute(job: Job) -> dict[str, Any]:
                 if best_of and (best := saved.best()) is not None:
                     state, frozen = store.restore(saved, best, state, frozen)
                     at = at._replace(known=at.known._replace(scores=None))
-                result = _finish(job, state, frozen, players, part, at, began)
-                result["compile_seconds"] = _compiling(job) - compiled
+                result = finish(job, state, frozen, players, part, at, began)
+                result["compile_seconds"] = compiling(job) - compiled
                 result["seconds"] += spent
         except loop.NotFinite as error:
             last = saved.latest()
@@ -82,13 +80,16 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
             plan = current(players[PLAYER], PLAYER, state, frozen).plan
         plan = next_plan(job.config, phase, key, plan)
         if phase.fit and state is not None:  # moments, averages: of another head
-            memory = {"stats": state.memory["stats"]}
+            kept = ("stats", START)
+            memory = {name: m for name, m in state.memory.items() if name in kept}
             state = state._replace(opt={}, memory=memory)
         before = job.strategy.phases[max(number - 1, 0)]
         if state is not None and (phase.search or before.search):
             state = state._replace(opt={})  # neither knows the other's counts
-        if phase.fit and not (behind or here):
-            plan = fit_head(phase.fit, job.problem, plan, job.rows)
+        if not (behind or here):
+            if phase.fit:
+                plan = fit_head(phase.fit, job.problem, plan, job.rows)
+            plan = measured(phase.added.fits, job.problem, plan, job.rows)
         if len(at.starts) <= number:
             at = Position(number, (*at.starts, at.step), loop.Progressed(), at.step)
         first = at.starts[number]
@@ -136,12 +137,15 @@ def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part
         of = problem.task, job.strategy, phase, problem.augment
         setting, recipe = setting_of(job.config, *of, **more), phase.recipe
         algorithm = algorithm_of(recipe.make, setting, players)
-        programs = training(algorithm, layout), predicting(algorithm, layout)
+        programs = (
+            training(algorithm, layout),
+            predicting(algorithm, layout, problem.task.read),
+        )
         after = {}
         if recipe.steps is not None:
             for steps in job.config.episodes.curve:
                 made = algorithm_of(recipe.steps(steps), setting, players)
-                after[steps] = predicting(made, layout)
+                after[steps] = predicting(made, layout, problem.task.read)
         job.parts[number, first] = Part(algorithm, *programs, after)
     return job.parts[number, first]
 
@@ -162,64 +166,14 @@ def _train(
 
     `own` are the paths of frozen leaves that are not in the base.
     """
-    problem, config = job.problem, job.config
-    batches = problem.batches(job.rows["train"], job.seed, phase.recipe)
-    records, timings = sinks
-    last = at.starts[at.phase] + phase.steps
-    final = at.phase == len(job.strategy.phases) - 1
-    source, layout = problem.base.source, problem.layout
-    sign = 1.0 if problem.task.mode == "max" else -1.0
-    headline = next(iter(problem.task.metrics))
-
-    def save(step: int, state: State, frozen: Frozen, known: Any, score: Any) -> None:
-        place = at._replace(known=known, step=step)
-        ranked = score if final else None
-        kept = store.own_leaves(frozen, own)
-        store.save(saved, place, state, kept, ranked, config, source, key)
-
-    def scores(state: State, frozen: Frozen) -> dict[str, float]:
-        return evaluate.score(
-            problem.task, predicted(job, part.predict, state, frozen, "validation")
-        )
-
     title = f"{job.strategy.name} seed {job.seed}"
     title += f" {phase.name}" if len(job.strategy.phases) > 1 else ""
-    done = int(state.step) - at.starts[at.phase]
-    progress = Progress(title, phase.steps, done, shown=distribute.is_first())
-    hooks = loop.Hooks(
-        batches=batches,
-        evaluate=scores,
-        score=lambda found: sign * found[headline],
-        save=save,
-        records=records,
-        timings=timings,
-        progress=progress,
-        stop=lambda together: asked(job, together),
-        place=lambda batches: distribute.place_batch(layout, batches, 1),
-    )
-    every = loop.Every(**config.every)
-    every = every._replace(evaluate=every.evaluate or max(phase.steps // 10, 1))
-    every = every._replace(checkpoint=every.checkpoint or every.evaluate)
-    try:
-        done = bool(config.patience) and at.known.bad >= config.patience
-        span = (int(state.step), int(state.step) if done else last)
-        state, known = loop.train(
-            part.step,
-            state,
-            {**frozen, **problem.resident},
-            distribute.replicate(layout, key),
-            span=span,
-            every=every,
-            hooks=hooks,
-            patience=config.patience,
-            known=at.known,
-        )
-    finally:
-        progress.close()
-    return state, at._replace(known=known, step=int(state.step))
+    progress = steps.progress_of(title, phase, at, state)
+    hooks = steps.hooks_of(job, saved, sinks, part, own, key, at, phase, progress)
+    return steps.loop_of(job, part, state, frozen, key, at, phase, hooks)
 
 
-def _finish(
+def finish(
     job: Job,
     state: State,
     frozen: Frozen,
@@ -285,7 +239,7 @@ def _last_plans(
     return plans
 
 
-def _compiling(job: Job) -> float:
+def compiling(job: Job) -> float:
     """Seconds spent on programs so far, by all seeds that share them."""
     return sum(p.seconds for p in _programs(job))
 

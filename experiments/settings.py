@@ -2,18 +2,22 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ml_collections import ConfigDict
 
 from experiments.episode_settings import check_episodes, check_idle, check_steps
 from experiments.strategies import make_strategy
 from experiments.tasks import EPISODIC, TASKS
+from experiments.together_settings import check_together
+from tl_jax.algorithms.many import Batching
 from tl_jax.tree import no_match
 
 CHOICES = {
     "select": ("best", "last"),
     "allocator": ("system", "keep"),
+    "together": ("", *get_args(Batching)),
+    "model.head": ("drop", "keep"),
     "data.split_by": ("class", "hash"),
     "data.damaged": ("raise", "skip"),
     "mesh.batch_norm": ("global", "replica"),
@@ -34,6 +38,9 @@ AT_LEAST = {
     "data.test_limit": 0,
     "data.split_seed": 0,
     "data.size": 0,
+    "data.target_length": 2,
+    "data.pack": 0,
+    "writing.beams": 1,
     "model.patch": 0,
     "model.channels": 0,
     "model.filters": 0,
@@ -88,6 +95,7 @@ def check(config: ConfigDict) -> None:
     for name, known in CHOICES.items():
         if _field(config, name) not in known:
             raise no_match(f"config.{name}", _field(config, name), known)
+    check_together(config, names(config))
     check_episodes(config)
     if config.task in EPISODIC:
         check_idle(config)

@@ -1,18 +1,18 @@
 """Strategies: from the data of a config to transforms, phases and optimisers."""
 
-import importlib
-import inspect
 import math
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from experiments.algorithms import Recipe, recipe_of
 from experiments.given import given_by
-from tl_jax import optim, transfer
+from experiments.penalties import Added, First, make_penalties
+from experiments.transforms import called, make_transfer
+from tl_jax import optim
 from tl_jax.pretrained.spec import SHAPE
+from tl_jax.transfer import rank_budget
 from tl_jax.tree import no_match
 from tl_jax.types import Transfer
 
@@ -25,6 +25,10 @@ class Phase(NamedTuple):
     steps: int
     fit: str | None
     """Name of an estimator that fits the head before any step."""
+    patience: int
+    """Evaluations without a better score after which it ends; 0: never."""
+    added: Added
+    """Penalties of its loss, and what they fit before any step."""
     tx: Callable[[int], Any]
     """(first step) -> optimiser."""
     clip: float | None
@@ -45,6 +49,8 @@ class Strategy(NamedTuple):
     phases: tuple[Phase, ...]
     average: float | None
     accumulate: int
+    first: tuple[First, ...] = ()
+    """What penalties make of the pretrained plan, before it gets a new head."""
     frozen: bool = False
     """The body never moves: its features are computed once."""
 
@@ -64,16 +70,17 @@ FIELDS = {
     "schedule": "",
     "learner": {},
     "train": "",
+    "patience": -1,
+    "penalties": {},
+    "budget": {},
     "frozen": False,
 }
 PHASE_FIELDS = (
     *("plan", "fit", "steps", "rate", "optimiser", "schedule"),
-    *("learner", "train"),
+    *("learner", "train", "patience", "penalties", "budget"),
 )
-FITS = {
-    "linear_probe": ("classification", "multilabel", "tokens", "regression"),
-    "ridge": ("regression",),
-}
+FITTED = ("classification", "multilabel", "tokens", "regression")
+FITS = {"linear_probe": FITTED, "ridge": FITTED}
 """Estimator -> tasks whose head it fits; a linear probe of numbers is a ridge."""
 OPTIMISERS = ("adamw", "sgd", "lbfgs")
 
@@ -93,7 +100,7 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
             raise no_match(f"config.{at}: field", field, FIELDS)
     own = FIELDS | own
     parts = dict(own["phases"]) or {"train": {}}
-    phases = tuple(
+    phases = _once(
         _phase(
             f"{at}.phases.{part}" if own["phases"] else at,
             *(part, own, dict(parts[part]), config),
@@ -101,6 +108,7 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
         for part in sorted(parts)
     )
     _check_heads(at, phases)
+    _check_starts(at, phases, config)
     if not 0 <= own["average"] < 1:
         raise ValueError(
             f"config.{at}.average is {own['average']}, expected a decay in [0, 1)"
@@ -113,8 +121,19 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
         phases,
         own["average"] or None,
         config.get("accumulate", 1),
+        tuple(dict.fromkeys(f for phase in phases for f in phase.added.first)),
         _frozen(at, own, phases, config),
     )
+
+
+def _once(phases: Iterable[Phase]) -> tuple[Phase, ...]:
+    """Phases of which only the first that needs a fit beside the head's makes it."""
+    made, known = [], set()
+    for phase in phases:
+        own = tuple(fit for fit in phase.added.fits if fit[0] not in known)
+        known |= {name for name, _ in own}
+        made.append(phase._replace(added=phase.added._replace(fits=own)))
+    return tuple(made)
 
 
 def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Phase:
@@ -141,13 +160,19 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
             f"for {steps} steps"
         )
     plan = make_transfer(merged["plan"], f"config.{at}.plan", given_by(config))
+    patience = config.patience if merged["patience"] < 0 else merged["patience"]
+    if patience != int(patience):
+        raise ValueError(f"config.{at}.patience is {patience}, expected a whole number")
     try:
         tx = make_optimiser(merged, steps, config)
     except ValueError as error:
         raise ValueError(f"config.optimiser, for config.{at}: {error}") from error
     clip = None if search else config.optimiser.clip or None
     recipe = recipe_of(merged["learner"], merged["train"], at, config.task)
-    return Phase(name, plan, steps, merged["fit"] or None, tx, clip, search, recipe)
+    of = config.task, recipe.batches
+    added = make_penalties(merged["penalties"], f"config.{at}.penalties", *of)
+    fit, patience = merged["fit"] or None, int(patience)
+    return Phase(name, plan, steps, fit, patience, added, tx, clip, search, recipe)
 
 
 def _check_heads(at: str, phases: tuple[Phase, ...]) -> None:
@@ -161,6 +186,18 @@ def _check_heads(at: str, phases: tuple[Phase, ...]) -> None:
                 f"one over {first.recipe.head!r}; expected one kind of head, or "
                 "learners behind it that read none"
             )
+
+
+def _check_starts(at: str, phases: tuple[Phase, ...], config: ConfigDict) -> None:
+    """Raise where joined blocks would lose what leaves were at their start."""
+    added = [item for phase in phases for item in phase.added.penalties.items()]
+    starts = [name for name, penalty in added if penalty.start]
+    if starts and config.model.stack and len(phases) > 1:
+        raise ValueError(
+            f"config.{at}.penalties: {starts[0]} keeps where leaves began, but "
+            "config.model.stack joins other blocks in each phase; expected one phase, "
+            "or config.model.stack=False"
+        )
 
 
 def _frozen(at: str, own: Mapping, phases: tuple[Phase, ...], config: ConfigDict):
@@ -214,8 +251,15 @@ def make_optimiser(
     shape = merged["schedule"] or settings.schedule
     warmup, end = settings.warmup if steps else 0, settings.end
     curve = optim.schedule(shape, merged["rate"], max(steps, 1), warmup, end)
+    budget = dict(merged["budget"])
 
     def make(first: int) -> Any:
+        tx = plain(first)
+        if not budget or not steps:
+            return tx
+        return called(rank_budget, {"tx": tx, "steps": steps, **budget}, "budget")
+
+    def plain(first: int) -> Any:
         def rate(step: Any) -> Any:
             return curve(step - first)
 
@@ -227,76 +271,5 @@ def make_optimiser(
             rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay
         )
 
+    make(0)  # raises for a budget that does not fit
     return make
-
-
-def make_transfer(
-    plan: Any, at: str, given: Mapping[str, Any] = types.MappingProxyType({})
-) -> Transfer:
-    """The chain of a list of `{"transform": name, argument: value, ...}`.
-
-    A name is one of `tl_jax.transfer`, or `package.module:function` for a method in a
-    file of its own. An argument that no table says is filled from `given`, by name.
-    Raises with the place in the config and the nearest name.
-    """
-    made = []
-    for i, step in enumerate(plan):
-        where = f"{at}[{i}]"
-        if not isinstance(step, Mapping):
-            raise ValueError(f"{where} is {step!r}, expected a table of fields")
-        step = dict(step)
-        if "transform" not in step:
-            raise ValueError(
-                f"{where}: expected a `transform` among {', '.join(step) or 'nothing'}"
-            )
-        make = find_transform(step.pop("transform"), where)
-        known = inspect.signature(make).parameters
-        for argument in step:
-            if argument not in known:
-                raise no_match(f"{where}: {make.__name__}'s argument", argument, known)
-        step = {n: given[n] for n in known if n in given} | step
-        missing = [
-            name
-            for name, p in known.items()
-            if p.default is p.empty and name not in step
-        ]
-        if missing:
-            raise ValueError(
-                f"{where}: {make.__name__} needs {', '.join(missing)}; "
-                f"found {', '.join(step) or 'nothing'}"
-            )
-        try:
-            made.append(make(**step))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{where}: {error}") from error
-    return transfer.chain(*made)
-
-
-def find_transform(name: str, at: str) -> Callable[..., Transfer]:
-    """A function that returns a `Transfer`, by name."""
-    if ":" in name:
-        module, _, function = name.partition(":")
-        try:
-            found = importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(
-                f"{at}: module {module!r} does not import: {error}"
-            ) from None
-        if not hasattr(found, function):
-            raise no_match(f"{at}: {module}'s transform", function, dir(found))
-        return getattr(found, function)
-    known = {
-        other: value
-        for other, value in vars(transfer).items()
-        if callable(value) and _returns_transfer(value)
-    }
-    if name not in known:
-        raise no_match(f"{at}: transform", name, known)
-    return known[name]
-
-
-def _returns_transfer(function: Callable) -> bool:
-    try:
-        return inspect.signature(function).return_annotation is Transfer
-    except (TypeError, ValueError):
-        return False

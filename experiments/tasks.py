@@ -27,9 +27,9 @@ class Task(NamedTuple):
 
     name: str
     over: str
-    """What the head reads: `sequence` features or `tokens`."""
-    outputs: Callable[[int], int]
-    """Number of classes -> width of the head."""
+    """What the head reads: `sequence` features, `tokens`, or `vocabulary` of words."""
+    outputs: Callable[[int], int | None]
+    """Number of classes -> width of a new head; None where the model's own is read."""
     labels: Callable[[int, int], np.ndarray]
     """(classes, tokens) -> an example's labels, as a dry run needs them."""
     loss: Callable[[Outputs, Stream], Array]
@@ -42,6 +42,10 @@ class Task(NamedTuple):
     """Logits -> what is predicted."""
     mode: str = "max"
     """Whether more of the headline metric is better."""
+    asked: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda inputs: inputs
+    """What of a row's inputs a prediction may see."""
+    read: Callable[[Outputs], Any] = lambda outputs: outputs.logits
+    """What of the outputs is scored: the "logits" of metrics and `decide`."""
 
 
 def classification(classes: int, smoothing: float, weights: Array | None) -> Task:
@@ -230,7 +234,13 @@ def fewshot_regression() -> Task:
 IGNORED = -100
 """The label of what nobody scores."""
 EPISODIC = ("fewshot", "fewshot_regression")
-TASKS = ("classification", "regression", "multilabel", "tokens", "span", *EPISODIC)
+TEXTS = ("seq2seq", "causal")
+"""Tasks of models that write."""
+TASKS = (
+    *("classification", "regression", "multilabel", "tokens", "span"),
+    *EPISODIC,
+    *TEXTS,
+)
 
 
 def make_task(
@@ -240,10 +250,13 @@ def make_task(
     smoothing: float = 0.0,
     class_weights: str = "none",
     labels: Any = None,
+    tokenizer: Any = None,
+    length: int = 0,
 ) -> Task:
     """The task of that name; `class_weights="balanced"` reads the training labels.
 
-    Balanced weights are N / (C count of the class). Raises for an unknown name.
+    Balanced weights are N / (C count of the class). Tasks of `TEXTS` need the
+    `tokenizer` and the `length` of answers. Raises for an unknown name.
     """
     if name not in TASKS:
         raise no_match("task", name, TASKS)
@@ -256,6 +269,15 @@ def make_task(
             weights = len(labels) / (len(classes) * np.maximum(counts, 1))
             weights = jnp.asarray(weights, jnp.float32)
         return classification(len(classes), smoothing, weights)
+    if name == "causal" and not smoothing and class_weights == "none":
+        from experiments.causal_task import causal
+        from experiments.writing_task import until_end
+
+        return causal(until_end(tokenizer), length)
+    if name == "seq2seq" and class_weights == "none":
+        from experiments.writing_task import seq2seq, until_end
+
+        return seq2seq(until_end(tokenizer), length, smoothing)
     if smoothing or class_weights != "none":
         raise ValueError(
             f"task {name!r} takes no smoothing ({smoothing}) and no class_weights "

@@ -106,7 +106,7 @@ def module(tmp_path_factory):
 @pytest.fixture(scope="module")
 def method(module):
     """By a study's config: everything frozen, the method, a head."""
-    from experiments.strategies import make_transfer
+    from experiments.transforms import make_transfer
 
     strategy = module.get_config().strategies.scale_shift
     return make_transfer(strategy.plan, "config.strategies.scale_shift.plan")
@@ -226,7 +226,7 @@ def test_constraints_pin_what_setup_asks_for():
     pins = [line for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in pins)
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in pins}
-    assert not pinned & {"torch", "tensorflow", "transformers", "flax"}
+    assert not pinned & {"torch", "tensorflow", "transformers"}
     setup = (ROOT / "setup.py").read_text().split("EXTRAS")[0]
     wanted = re.findall(r'^    "([\w-]+)>=', setup, re.M)
     assert len(wanted) > 10

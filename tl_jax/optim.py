@@ -97,6 +97,22 @@ def by_schedule(rate: float | Schedule) -> optax.GradientTransformationExtraArgs
     )
 
 
+def by_factor(factor: float | Array) -> optax.GradientTransformation:
+    """Scale updates by a number that stands in the state, and so may be traced.
+
+    `optax.chain(adamw(curve), by_factor(2.0))` is adamw at twice the curve. Runs that
+    differ in their rates alone share one program: a state has each run's own number.
+    """
+
+    def update(updates: Any, state: Array, params: Any = None) -> tuple[Any, Array]:
+        del params
+        return jax.tree.map(lambda u: state.astype(u.dtype) * u, updates), state
+
+    return optax.GradientTransformation(
+        lambda params: jnp.asarray(factor, jnp.float32), update
+    )
+
+
 def schedule(
     name: str, peak: float, steps: int, warmup: float = 0, end: float = 0.0
 ) -> Schedule:

@@ -39,6 +39,8 @@ class Outputs(NamedTuple):
     """[B T D] the last hidden state."""
     hidden: tuple[Array, ...] | None = None
     """Every hidden state, the embedding's first."""
+    written: Array | None = None
+    """[B T] tokens that the model wrote, where it was asked to."""
 
 
 class Cache(NamedTuple):

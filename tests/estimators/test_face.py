@@ -6,21 +6,28 @@ import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from tl_jax.estimators import LinearProbe, fit
+from tl_jax.estimators import LinearProbe, NearestProbe, fit, nearest_votes
 
-EXPECTED = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "asks for 7 digits, which float32 does not have; "
-        "test_a_weight_is_a_number_of_copies asks for 5"
-    )
-}
+DIGITS = (
+    "asks for 7 digits, which float32 does not have; "
+    "test_a_weight_is_a_number_of_copies asks for 5"
+)
+ROWS = "k counts rows, and a row of weight 2 is one of them"
+CHECK = "check_sample_weight_equivalence_on_dense_data"
 
 
-@parametrize_with_checks([LinearProbe()], expected_failed_checks=lambda _: EXPECTED)
+def expected(estimator):
+    return {CHECK: DIGITS if isinstance(estimator, LinearProbe) else ROWS}
+
+
+@parametrize_with_checks(
+    [LinearProbe(), NearestProbe(k=5)], expected_failed_checks=expected
+)
 def test_keeps_the_protocol_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -67,6 +74,22 @@ def test_serves_pipelines_searches_and_clones():
     assert not hasattr(clone(model), "probe_")
     copy = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(copy.predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("vote", ["plain", "weighted"])
+def test_neighbours_are_scikit_learn_s(vote):
+    """Its own kNN by cosine, in numbers of votes and in votes by similarity."""
+    x, y = letters()
+    queries = letters(1)[0]
+    own = "uniform" if vote == "plain" else lambda far: np.exp((1 - far) / 0.07)
+    peer = KNeighborsClassifier(7, metric="cosine", weights=own).fit(x, y)
+    model = NearestProbe(k=7, vote=vote).fit(x, y)
+    got, want = model.predict_proba(queries), peer.predict_proba(queries)
+    np.testing.assert_allclose(got, want, atol=1e-4)
+    np.testing.assert_array_equal(model.predict(queries), peer.predict(queries))
+    assert cross_val_score(make_pipeline(StandardScaler(), model), x, y).mean() > 0.7
+    votes = nearest_votes(x, model.labels_, queries, classes=3, k=7, vote=vote)
+    np.testing.assert_array_equal(got, votes)
 
 
 def test_unknown_parameters_raise():

@@ -41,6 +41,15 @@ def ends(folder: Path) -> tuple:
     )
 
 
+def same_ends(folder: Path, other: Path) -> None:
+    """Equal ends, of all players."""
+    assert ends(folder) == ends(other)
+    files = sorted(p.name for p in other.glob("*.safetensors"))
+    assert sorted(p.name for p in folder.glob("*.safetensors")) == files
+    for name in files:
+        assert (folder / name).read_bytes() == (other / name).read_bytes()
+
+
 def wait_for(path: Path, lines: int, run: subprocess.Popen) -> bool:
     """Until a file has so many lines; False if the run ended first."""
     return wait_until(

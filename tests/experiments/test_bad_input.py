@@ -214,7 +214,12 @@ def test_plans(case, refused, tmp_path):
     [
         ({"rtae": 1.0}, ("'rtae'", "rate")),
         ({"fit": "ridg"}, ("strategies.mine.fit", "ridge")),
-        ({"fit": "ridge"}, ("ridge fits regression", "classification")),
+        ({"patience": 1.5}, ("strategies.mine.patience is 1.5", "whole number")),
+        ({"penalties": {"l2": {}}}, ("mine.penalties 'l2'", "l2_sp")),
+        ({"penalties": {"bss": {"kk": 2}}}, ("penalties.bss", "'kk'", "nearest: k")),
+        ({"penalties": {"bss": {"k": 0}}}, ("penalties.bss", "k is 0")),
+        ({"penalties": {"co_tuning": {"temperature": 0.0}}}, ("temperature is 0.0",)),
+        ({"penalties": {"co_tuning": {}}}, ("keep_head: where 'head'", "head='keep'")),
         ({"average": 1.5}, ("strategies.mine.average is 1.5",)),
         ({"steps": 2.5}, ("steps is 2.5",)),
         ({"phases": {"1_a": {"stpes": 3}}}, ("phases.1_a", "'stpes'", "steps")),

@@ -1,12 +1,9 @@
-"""Few-shot studies from a config to a report, resumed, and on many devices."""
-
-import signal
+"""Few-shot studies from a config to a report and resumed."""
 
 import numpy as np
 import pytest
-from interrupted import ends, finish, start, wait_for
-from several import ROOT, ended, records
-from several import command as command_of
+from interrupted import same_ends
+from several import records
 from tiny_episodes import (
     FREEZE,
     HEAD,
@@ -31,9 +28,9 @@ NAMED = ("maml", "meta_sgd", "reptile")
 
 @pytest.fixture(scope="module")
 def waves(tmp_path_factory):
-    """Twenty steps of three learners on sine waves."""
+    """Twenty steps of three learners on sine waves, and of an oracle."""
     folder = tmp_path_factory.mktemp("waves")
-    run(sines(*NAMED), folder)
+    run(sines(*NAMED, "oracle"), folder)
     return folder
 
 
@@ -94,6 +91,20 @@ def test_the_report_draws_adaptation_and_fits(waves):
         assert (waves / name).read_bytes().startswith(b"\x89PNG")
     assert "Adaptation" in page
     assert "Fits of some test tasks" in page
+    assert "Dashed: learners that take no steps." in page
+    assert "over test episodes" in page
+    assert "on the same test rows" not in page
+    assert "3 shots, 3 queries; 8 to choose by, 16 to test with" in page
+
+
+def test_the_oracle_takes_no_steps_and_counts_are_whole(waves):
+    found = result(waves, "oracle")
+    assert found["after"] == {}
+    assert not (waves / "oracle" / "0" / "adaptation.npz").exists()
+    head, _, *rows = (waves / "table.md").read_text().splitlines()
+    where = [cell.strip() for cell in head.split("|")].index("diverged")
+    counts = [row.split("|")[where].strip() for row in rows[:4]]
+    assert all(count.isdigit() for count in counts), counts
 
 
 def test_predict_refuses_what_has_no_labels_of_its_own(waves, capsys):
@@ -109,6 +120,17 @@ def test_a_study_of_pictures(classes):
         assert 0.5 <= found["test"]["accuracy"] <= 1
         low, high = found["test"]["intervals"]["accuracy"]
         assert low <= found["test"]["accuracy"] <= high
+
+
+def test_a_report_says_what_an_episode_is_and_lists_few_classes(classes, monkeypatch):
+    from experiments import page, report
+
+    text = (classes / "report.html").read_text()
+    assert "2 ways, 1 shot, 2 queries; 4 to choose by, 8 to test with" in text
+    assert "8: a, b, c, d, e, f, g, h<" in text
+    monkeypatch.setattr(page, "CLASSES", 3)
+    text = report.build(classes).read_text()
+    assert "8: a, b, c and 5 more<" in text
 
 
 def test_test_episodes_are_the_same_for_all_strategies_and_seeds(classes):
@@ -240,14 +262,6 @@ def stopped_and_resumed(config, workdir, after):
     run(config, workdir)
 
 
-def same_ends(folder, other):
-    assert ends(folder) == ends(other)
-    files = sorted(p.name for p in other.glob("*.safetensors"))
-    assert sorted(p.name for p in folder.glob("*.safetensors")) == files
-    for name in files:
-        assert (folder / name).read_bytes() == (other / name).read_bytes()
-
-
 def test_a_stopped_study_ends_bit_identically(waves, tmp_path):
     """Of a learner whose rates are a player of their own."""
     stopped_and_resumed(sines("meta_sgd"), tmp_path, 3)
@@ -267,6 +281,15 @@ def test_a_stopped_study_of_pictures_ends_bit_identically(source, classes, tmp_p
     same_ends(tmp_path / "proto" / "0", classes / "proto" / "0")
 
 
+def test_a_stopped_study_whose_host_draws_ends_bit_identically(source, tmp_path):
+    """Episodes are functions of their numbers, wherever the study goes on."""
+    config = pictures(source, proto=PROTOTYPICAL)
+    config.episodes.sampler = "host"
+    run(config, tmp_path / "whole")
+    stopped_and_resumed(config, tmp_path / "stopped", 4)
+    same_ends(*(tmp_path / name / "proto" / "0" for name in ("stopped", "whole")))
+
+
 def test_the_saved_weights_are_the_average(classes, source, tmp_path):
     from safetensors.numpy import load_file
 
@@ -284,44 +307,6 @@ def test_the_saved_weights_are_the_average(classes, source, tmp_path):
         for root in (tmp_path, classes)
     ]
     assert losses[0] == losses[1]  # training does not see it
-
-
-CONFIG = f"--config={ROOT}/tests/experiments/tiny_episodes.py"
-
-
-def test_a_killed_run_with_two_players_ends_bit_identically(tmp_path):
-    flags = [CONFIG, f"--workdir={tmp_path / 'whole'}"]
-    finish(flags)
-    flags = [CONFIG, f"--workdir={tmp_path / 'killed'}"]
-    killed = start(flags)
-    wait_for(tmp_path / "killed" / "meta_sgd" / "0" / "timings.jsonl", 5, killed)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    finish(flags)
-    runs = [tmp_path / name / "meta_sgd" / "0" for name in ("killed", "whole")]
-    assert (runs[1] / "rates.safetensors").is_file()
-    same_ends(*runs)
-
-
-def test_eight_devices_do_what_one_does(tmp_path):
-    """Tasks at once and one by one, a frozen leaf of the inner loop, Reptile's own."""
-    config = f"{CONFIG}:maml,mapped,reptile"
-    shared = "--config.optimiser.name=sgd", "--config.steps=6"
-    runs = []
-    for name, more in (("one", ()), ("eight", ("--config.mesh.host_devices=8",))):
-        ended(command_of(config, f"--workdir={tmp_path / name}", *shared, *more))
-    for strategy in ("meta_sgd", "maml", "mapped", "reptile"):
-        runs = [records(tmp_path / name, strategy) for name in ("one", "eight")]
-        assert [r["step"] for r in runs[0]] == [r["step"] for r in runs[1]]
-        for one, eight in zip(*runs, strict=True):
-            metric = "loss" if one["split"] == "train" else "mse"
-            np.testing.assert_allclose(eight[metric], one[metric], rtol=1e-5)
-        with (
-            np.load(tmp_path / "one" / strategy / "0" / "adaptation.npz") as one,
-            np.load(tmp_path / "eight" / strategy / "0" / "adaptation.npz") as eight,
-        ):
-            for name in one:
-                np.testing.assert_allclose(eight[name], one[name], 1e-3, 1e-5)
 
 
 def test_an_inner_plan_moves_the_head_alone(source):

@@ -74,8 +74,14 @@ PROTOTYPICAL = learner("prototypical", norm="running")
 def get_config(arg: str = "") -> ConfigDict:
     """Meta-SGD, whose rates are a player of their own; `arg`: more strategies.
 
-    "mapped" is ANIL, one task after another.
+    "mapped" is ANIL, one task after another. A folder of `write_classes` as `arg` gives
+    its pictures to learners over a Conv4 instead.
     """
+    if "/" in arg:
+        made = pictures(arg, proto=PROTOTYPICAL, maml=MAML)
+        made.batch_size = made.eval_batch_size = 8
+        made.steps, made.every.log, made.every.evaluate = 4, 1, 2
+        return made
     names = ["meta_sgd", *filter(None, arg.split(","))]
     config = sines(*("anil" if n == "mapped" else n for n in names), steps=12)
     if "mapped" in names:

@@ -66,13 +66,14 @@ def inputs_of(folder: str, file: str) -> dict[str, np.ndarray]:
 
 
 def logits_of(model: torch.nn.Module, inputs: dict) -> torch.Tensor:
-    """The model on inputs by our names."""
+    """The model on inputs by our names; zeros at padding."""
     if "image" in inputs:
         pixels = torch.tensor(inputs["image"]).permute(0, 3, 1, 2)
         return model(pixel_values=pixels).logits
     names = {"tokens": "input_ids", "mask": "attention_mask", "types": "token_type_ids"}
     given = {names[k]: torch.tensor(v).long() for k, v in inputs.items()}
-    return model(**given).logits
+    logits = model(**given).logits
+    return logits * given["attention_mask"][..., None] if logits.ndim == 3 else logits
 
 
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -83,6 +84,16 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
         for name, weight in model.named_parameters()
         if weight.requires_grad and any(part in name for part in own)
     }
+
+
+def invert(model: torch.nn.Module) -> None:
+    """The inverse before the decoder, as AdapterHub's own language model heads have.
+
+    Transformers' classes go without it there.
+    """
+    block = model.bert.invertible_adapters["a"]
+    decoder = model.cls.predictions.decoder
+    decoder.register_forward_pre_hook(lambda _, given: (block(given[0], rev=True),))
 
 
 def record(name: str, model: torch.nn.Module, inputs: dict) -> dict[str, np.ndarray]:
@@ -120,6 +131,8 @@ def main() -> None:
         else:
             model.train_adapter("a")
         model.eval()
+        if name == "invertible":
+            invert(model)
         torch.manual_seed(seed)
         with torch.no_grad():
             for own, weight in model.named_parameters():

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.interop.given import Pictures, Transformer, images, perturbed, tokens
+from tests.interop.given import Feed, Pictures, Transformer, images, perturbed, tokens
 from tests.interop.patches import beside, times
 from tl_jax.algorithms import supervised
-from tl_jax.interop import linen, over_layers
+from tl_jax.interop import branch_adapter, linen, over_layers
 from tl_jax.losses import cross_entropy
 from tl_jax.nn import Fixed, Running
 from tl_jax.optim import sgd
@@ -18,11 +18,14 @@ from tl_jax.transfer import (
     fold,
     freeze,
     full,
+    ia3,
     lora,
     merge,
     new_head,
+    partition,
     prefix,
     rate,
+    trainable,
 )
 from tl_jax.tree import NoMatch, flatten
 from tl_jax.types import Outputs, Player
@@ -70,12 +73,8 @@ def test_a_transformer_with_lora_is_its_folded_self(kind):
         close(foreign.model.apply(moved.params, stats, x)[0].logits, got, 1e-5)
 
 
-@pytest.mark.parametrize("kind", ["plain", "scan"])
-def test_a_step_is_that_of_the_folded_module(kind):
-    module, foreign, variables = wrapped(kind)
-    start = full(*foreign.load(variables))
-    plan = chain(freeze(".*"), lora_of(kind))(jax.random.key(1), start)
-    plan = plan._replace(params=perturbed(plan.params))
+def stepped(foreign, plan):
+    """(plan's moving leaves, the same after a step of SGD at 0.1, frozen, labels)."""
     players = {"model": Player(foreign.model, plan, sgd(0.1))}
 
     def loss(outputs, stream):
@@ -85,22 +84,89 @@ def test_a_step_is_that_of_the_folded_module(kind):
     stream = {"inputs": tokens(), "labels": labels, "weight": jnp.ones(4)}
     made = supervised(players, loss)
     state, frozen = made.init(jax.random.key(2), players)
-    train = state.train["model"]
     new, _ = jax.jit(made.step)(state, frozen, {"train": stream}, jax.random.key(3))
+    return state.train["model"], new.train["model"], frozen["model"], labels
+
+
+METHODS = {
+    "lora": lora(2, f"blocks_./({LAYERS})"),
+    "ia3": ia3("blocks_./(attention/(key|value)|mlp/down)"),
+    "lora in layers": over_layers("layers", lora(2, f"layers/block/({LAYERS})")),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_is_that_of_the_folded_module(method):
+    module, foreign, variables = wrapped("scan" if "layers" in method else "plain")
+    start = full(*foreign.load(variables))
+    plan = chain(freeze(".*"), METHODS[method])(jax.random.key(1), start)
+    plan = plan._replace(params=perturbed(plan.params))
+    old, got, frozen, labels = stepped(foreign, plan)
 
     def by_hand(train):
-        own = plan._replace(params=merge(train, frozen["model"]))
-        variables = foreign.dump(fold(own).params, {})
-        logits = module.apply(variables, stream["inputs"]["tokens"])
+        own = plan._replace(params=merge(train, frozen))
+        logits = module.apply(foreign.dump(fold(own).params, {}), tokens()["tokens"])
         return -jax.nn.log_softmax(logits)[jnp.arange(4), labels].mean()
 
-    grads = flatten(jax.jit(jax.grad(by_hand))(train))
-    got, old = flatten(new.train["model"]), flatten(train)
+    grads = flatten(jax.jit(jax.grad(by_hand))(old))
+    old, got = flatten(old), flatten(got)
     assert got.keys() == grads.keys()
-    assert all(path.split("/")[-3:-1] == ["patch", "lora"] for path in got)
+    assert all("/patch/" in path for path in got)
     for path, leaf in got.items():
         assert np.abs(grads[path]).max() > 1e-4
         close(leaf, old[path] - 0.1 * grads[path], 1e-5)
+
+
+class Adapted(nn.Module):
+    """What `Feed` with an adapter is, written by hand: a user's rewritten module."""
+
+    reads: str
+
+    @nn.compact
+    def __call__(self, x):
+        y = Feed(8, 0.0, name="feed")(x, False)
+        low = nn.relu(nn.Dense(2, name="low")(y if self.reads == "branch" else x))
+        return y + 0.5 * nn.Dense(4, name="up")(low)
+
+
+class Feeding(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return Feed(8, 0.0, name="feed")(x, False)
+
+
+@pytest.mark.parametrize("reads", ["branch", "stream"])
+def test_an_adapter_is_the_module_rewritten_by_hand(reads):
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    foreign = linen(Feeding(), {"x": x})
+    start = full(*foreign.model.init(jax.random.key(0)))
+    own = branch_adapter("feed", 4, width=2, reads=reads, scale=0.5, init="zero")
+    plan = chain(freeze(".*"), own, foreign.check)(jax.random.key(1), start)
+    run = jax.jit(lambda params: foreign.model.apply(params, {}, {"x": x})[0].logits)
+    close(run(plan.params), run(start.params))
+    moving = {p for p, rate in flatten(plan.rates).items() if rate}
+    leaves = {f"{part}/{n}" for part in ("down", "up") for n in ("kernel", "bias")}
+    assert moving == {f"feed/patch/adapter/adapter/{leaf}" for leaf in leaves}
+    train, frozen = partition(plan.params, trainable(plan.rates))
+    train = perturbed(train)
+
+    def loss(train):
+        return run(merge(train, frozen)).var()
+
+    def by_hand(part):
+        variables = {"params": {"feed": base, "low": part.down, "up": part.up}}
+        return Adapted(reads).apply(variables, x).var()
+
+    base = {n: v for n, v in plan.params["feed"].items() if n != "patch"}
+    node = train["feed"]["patch"]["adapter"].adapter
+    want, grads = jax.value_and_grad(by_hand)(node)
+    got, own_grads = jax.value_and_grad(loss)(train)
+    close(got, want)
+    own_grads = own_grads["feed"]["patch"]["adapter"].adapter
+    for path, leaf in flatten(grads).items():
+        close(flatten(own_grads)[path], leaf, 1e-5)
+    with pytest.raises(NoMatch, match="reads 'sum' matches nothing; nearest"):
+        branch_adapter("feed", 4, reads="sum")
 
 
 def test_parameters_go_there_and_back():

@@ -1,4 +1,4 @@
-"""What comparisons with recorded peers share: weights in place, a step, distances."""
+"""What comparisons with recorded peers share: weights, a step, distances."""
 
 from collections.abc import Callable, Mapping
 
@@ -48,12 +48,17 @@ def filled(plan: Plan, values: Mapping[str, np.ndarray]) -> Plan:
 
 
 def stepped(model: Model, plan: Plan, inputs: dict) -> tuple[jax.Array, dict, int]:
-    """Logits, what moves after a step of SGD on their mean square, and its count."""
+    """Logits, what moves after a step of SGD on their mean square, and its count.
+
+    Logits of padding are zeros: peers differ there.
+    """
     train, frozen = partition(plan.params, trainable(plan.rates))
 
     def loss(train):
-        out = model.apply(merge(train, frozen), plan.stats, inputs)[0]
-        return jnp.square(out.logits).mean(), out.logits
+        logits = model.apply(merge(train, frozen), plan.stats, inputs)[0].logits
+        if logits.ndim == 3:
+            logits = logits * inputs["mask"][..., None]
+        return jnp.square(logits).mean(), logits
 
     grads, logits = jax.jit(jax.grad(loss, has_aux=True))(train)
     after = jax.tree.map(lambda w, g: w - RATE * g, train, grads)
@@ -83,7 +88,9 @@ def agrees(
     assert moving == sum(array.size for array in want.values())
     for path, array in want.items():
         assert far(after[path], array) <= 1e-5, path
-        assert far(after[path] - before[path], array - before[path]) <= 2e-3, path
+        moved = np.abs(array - before[path]).max()
+        # A gradient that is zero by symmetry is noise in both.
+        assert np.abs(after[path] - array).max() <= 2e-3 * moved + 1e-6, path
 
 
 def far(found, expected) -> float:

@@ -11,14 +11,16 @@ from tl_jax.algorithms.core import (
     replan,
     sequence,
 )
+from tl_jax.algorithms.many import Each, many, one_of_many
 from tl_jax.algorithms.penalised import START, Penalty, Seen
-from tl_jax.algorithms.penalties import bss, co_tuning, delta, l2_sp
+from tl_jax.algorithms.penalties import bss, co_tuning, delta, l2_sp, orthogonal
 from tl_jax.algorithms.rules import accumulated, clipped, plain
 from tl_jax.algorithms.supervised import supervised, weight_of
 
 __all__ = [
     "AVERAGE",
     "START",
+    "Each",
     "Group",
     "Penalty",
     "Seen",
@@ -35,6 +37,9 @@ __all__ = [
     "descend",
     "ema",
     "l2_sp",
+    "many",
+    "one_of_many",
+    "orthogonal",
     "per_task",
     "plain",
     "replan",

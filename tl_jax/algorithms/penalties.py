@@ -10,6 +10,7 @@ from tl_jax.losses.regularisers import (
 )
 from tl_jax.losses.supervised import cross_entropy
 from tl_jax.nn import dense
+from tl_jax.transfer.low_rank import orthogonality
 from tl_jax.tree import (
     compile_rule,
     get,
@@ -101,7 +102,8 @@ def co_tuning(strength: float = 2.3, *, site: str = "source") -> Penalty:
 
     p is the softmax of the kept head over the features, q the row of its `relation`
     [C S]: `transfer.keep_head` makes the site, `estimators.category_relation` the rows.
-    Labels [B] int, or [B C] shares. Raises `NoMatch` for a plan without that site.
+    Labels [B] int, or [B C] shares. Raises `NoMatch` for a plan without that site,
+    and ValueError for one whose relation moves.
     """
     _positive("co_tuning", strength=strength)
 
@@ -115,8 +117,23 @@ def co_tuning(strength: float = 2.3, *, site: str = "source") -> Penalty:
     def check(plan: Plan) -> None:
         if site not in sites(plan.params):
             raise no_match("co_tuning: site", site, sites(plan.params))
+        if get(plan.rates, site)["relation"]:
+            raise ValueError(
+                f"co_tuning: {site}/relation moves, but it is measured, not learned; "
+                f"freeze '{site}/relation' after what opened it"
+            )
 
     return Penalty(value, check=check)
+
+
+def orthogonal(strength: float = 0.5, *, squared: bool = False) -> Penalty:
+    """Keep the factors of AdaLoRA's patches orthonormal (Zhang et al., 2023).
+
+    strength * `transfer.orthogonality`, 0.5 times the mean norm as in PEFT. Raises
+    ValueError for a negative strength.
+    """
+    _positive("orthogonal", strength=strength)
+    return Penalty(lambda seen: strength * orthogonality(seen.params, squared=squared))
 
 
 def _positive(name: str, **strengths: float) -> None:

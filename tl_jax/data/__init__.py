@@ -36,11 +36,12 @@ from tl_jax.data.pictures import (
     read_picture,
 )
 from tl_jax.data.ragged import Ragged, ragged
-from tl_jax.data.readers import from_folder, from_questions, from_tagged
+from tl_jax.data.readers import from_folder, from_pairs, from_questions, from_tagged
 from tl_jax.data.resident import DeviceEpisodes, device_episodes, resident
 from tl_jax.data.sources import Examples, from_arrays, size, task
 from tl_jax.data.splits import Splits, by_text, disjoint, few, groups_of, stratified
 from tl_jax.data.tables import from_table
+from tl_jax.data.targets import teacher_forced
 from tl_jax.data.task_families import (
     Family,
     gaussian_process,
@@ -95,6 +96,7 @@ __all__ = [
     "from_idx",
     "from_idx_folder",
     "from_image_folder",
+    "from_pairs",
     "from_questions",
     "from_table",
     "from_tagged",
@@ -126,6 +128,7 @@ __all__ = [
     "stratified",
     "task",
     "task_numbers",
+    "teacher_forced",
     "tiered_imagenet",
     "tokenise",
     "tokenise_spans",

@@ -91,6 +91,25 @@ def from_tagged(
     return from_arrays({"words": words}, tags, classes, name=path.stem, licence=licence)
 
 
+def from_pairs(
+    path: str | Path,
+    text: str = "text",
+    target: str = "target",
+    *,
+    licence: str = "not stated",
+) -> Examples:
+    """Texts with the texts that answer them, two columns of a .csv, .tsv or .jsonl.
+
+    They become the columns `text` and `target`. Raises as `read_rows` does, and
+    ValueError for a row without one of them.
+    """
+    path = Path(path)
+    rows = read_rows(path)
+    _need(path, rows, {text: str, target: str})
+    inputs = {"text": [r[text] for r in rows], "target": [r[target] for r in rows]}
+    return from_arrays(inputs, name=path.stem, licence=licence)
+
+
 def from_questions(path: str | Path, *, licence: str = "not stated") -> Examples:
     """Questions answered by a span of a context, a JSON object a line (as SQuAD).
 

@@ -39,10 +39,12 @@ def rows_of(column: Any) -> int:
 
 
 def task(examples: Examples) -> str:
-    """What the labels say: classes, multi-label, words, spans, numbers or none."""
+    """What is known of each example: classes, multi-label, words, spans, numbers,
+    texts that answer it, or none.
+    """
     labels = examples.labels
     if labels is None:
-        return "none"
+        return "texts" if "target" in examples.inputs else "none"
     if isinstance(labels, list):
         return "words"
     if labels.ndim == 2:

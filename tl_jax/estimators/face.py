@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tl_jax.estimators.linear_probe import fit
+from tl_jax.estimators.protocol import classes_of, classifier, seen
 from tl_jax.estimators.standard import Probe
 
-PARAMETERS = ("strengths", "fraction", "seed", "tolerance", "steps")
 
-
+@classifier
 class LinearProbe:
     """Logistic regression on standardised features; see `fit` for the objective.
 
@@ -37,50 +37,11 @@ class LinearProbe:
         self.tolerance = tolerance
         self.steps = steps
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Constructor arguments by name."""
-        return {name: getattr(self, name) for name in PARAMETERS}
-
-    def set_params(self, **params: Any) -> Self:
-        """Set constructor arguments; raises ValueError for an unknown name."""
-        for name, value in params.items():
-            if name not in PARAMETERS:
-                raise ValueError(
-                    f"Invalid parameter {name!r} for estimator {self!r}. "
-                    f"Valid parameters are: {list(PARAMETERS)}."
-                )
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{k}={v!r}" for k, v in self.get_params().items())
-        return f"LinearProbe({values})"
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
-            input_tags=InputTags(),
-        )
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "probe_")
-
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Fit on X [N D] and y [N] of any labels, weighted by sample_weight [N]."""
-        from sklearn.utils.multiclass import check_classification_targets
-        from sklearn.utils.validation import validate_data
-
-        X, y = validate_data(self, X, y, dtype=np.float32)
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y holds one class only: {self.classes_[0]!r}")
+        X, self.classes_, labels = classes_of(self, X, y)
         weight = np.ones(len(X)) if sample_weight is None else sample_weight
         weight = np.asarray(weight, np.float32)
         strength = self._strength(X, labels, weight)
@@ -128,10 +89,7 @@ class LinearProbe:
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def _logits(self, X: ArrayLike) -> np.ndarray:
-        from sklearn.utils.validation import check_is_fitted, validate_data
-
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
+        X = seen(self, X)
         return X @ self.coef_.T + self.intercept_
 
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -146,13 +104,6 @@ class LinearProbe:
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Log probabilities [N C]."""
         return np.asarray(jax.nn.log_softmax(self._logits(X), axis=-1))
-
-    def score(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Accuracy."""
-        right = self.predict(X) == np.asarray(y)
-        return float(np.average(right, weights=sample_weight))
 
 
 def _padding(count: int) -> int:

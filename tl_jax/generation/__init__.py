@@ -2,5 +2,7 @@
 
 from tl_jax.generation.beams import Beams, beam_search
 from tl_jax.generation.greedy import greedy
+from tl_jax.generation.sampled import likely, sample
+from tl_jax.generation.written import written
 
-__all__ = ["Beams", "beam_search", "greedy"]
+__all__ = ["Beams", "beam_search", "greedy", "likely", "sample", "written"]

@@ -92,19 +92,34 @@ def labelled(labels: Array, ignore: int = -100) -> Array:
     return (labels != ignore).sum(-1).astype(jnp.float32)
 
 
-def token_cross_entropy(logits: Array, labels: Array, *, ignore: int = -100) -> Array:
+def token_cross_entropy(
+    logits: Array, labels: Array, *, ignore: int = -100, smoothing: float = 0.0
+) -> Array:
     """Cross entropy averaged over an example's labelled tokens; 0 where it has none.
 
-    logits [B T C], labels [B T] int, `ignore` where there is no label -> [B].
+    logits [B T C], labels [B T] int, `ignore` where there is no label -> [B];
+    `smoothing` as in `cross_entropy`.
     """
     chex.assert_rank([logits, labels], [3, 2])
     chex.assert_equal_shape_prefix([logits, labels], 2)
     known = labels != ignore
     losses = _cross_entropy(
-        jnp.asarray(logits, jnp.float32), jnp.where(known, labels, 0)
+        jnp.asarray(logits, jnp.float32), jnp.where(known, labels, 0), smoothing
     )
     total = jnp.where(known, losses, 0.0).sum(-1)
     return total / jnp.maximum(labelled(labels, ignore), 1.0)
+
+
+def next_token_cross_entropy(
+    logits: Array, labels: Array, *, ignore: int = -100
+) -> Array:
+    """Cross entropy of each labelled token, said by the one in front of it, averaged.
+
+    logits [B T C] of a causal model, labels [B T] int: the row's own tokens where they
+    are to be learned, `ignore` elsewhere -> [B]; 0 for a row without any. The first
+    token has nothing in front, so that nobody learns it.
+    """
+    return token_cross_entropy(logits[:, :-1], labels[:, 1:], ignore=ignore)
 
 
 def span_cross_entropy(logits: Array, spans: Array, mask: Array) -> Array:

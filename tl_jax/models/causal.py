@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from tl_jax.nn import attention, embed, expand, own_tokens, patched, run_blocks
+from tl_jax.nn import added, attention, embed, expand, own_tokens, patched, run_blocks
+from tl_jax.nn.block import mlp
 from tl_jax.nn.cached import going_on, reading, run_kept, with_room
 from tl_jax.nn.dense import keys
 from tl_jax.nn.rotary import Turns
@@ -38,6 +39,8 @@ class Style(NamedTuple):
     rate: float
     dtype: jnp.dtype
     rules: Rules
+    positions: int | None = None
+    """How many there are; None where they are no table."""
 
 
 class Entered(NamedTuple):
@@ -67,8 +70,8 @@ def causal(style: Style, init: Callable, width: int, remat: bool = False) -> Mod
     heads = dict(heads=style.heads, kv_heads=style.kv_heads)
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
-        params = expand(params)
-        k_embed, k_blocks, k_head = keys(key, 3)
+        k_embed, k_blocks, k_head, k_root = keys(key, 4)
+        params = expand(params, k_root)
         x, mask, at, bias = entered(style, params["embed"], inputs, k_embed)
         how = heads | dict(turn=style.turn(at), causal=True, bias=bias)
         how |= dict(rate=style.rate, rules=style.rules)
@@ -91,6 +94,29 @@ def causal(style: Style, init: Callable, width: int, remat: bool = False) -> Mod
         return Outputs(found.astype(wide), logits, tokens.astype(wide), states), stats
 
     return Model(init, apply, width, decoder_of(style))
+
+
+def block(
+    site: Params,
+    x: Array,
+    look: Look,
+    key: Key | None = None,
+    *,
+    norm: Callable[[Params, Array], Array],
+    activation: str,
+    rate: float = 0.0,
+    rules: Rules = "hand",
+) -> Array:
+    """x <- x + f(norm(x)), f the attention `look`, then the MLP. x [B T D]."""
+    k_a, k_m = keys(key, 2)
+    k_a, k_da = keys(k_a, 2)
+    k_m, k_dm = keys(k_m, 2)
+    norm_a = partial(norm, site["norm_attention"])
+    norm_m = partial(norm, site["norm_mlp"])
+    y = look(site["attention"], norm_a(x), key=k_a)
+    x = added("attention", site, x, y, norm_a, rate, k_da)
+    y = mlp(site["mlp"], norm_m(x), activation=activation, rules=rules, key=k_m)
+    return added("mlp", site, x, y, norm_m, rate, k_dm)
 
 
 def entered(
@@ -130,8 +156,8 @@ def apart(parts: Array, count: int) -> Array:
 
     parts [B T] numbers; those that patches put in front are seen by all.
     """
-    front = jnp.full((len(parts), count - parts.shape[1]), -1, parts.dtype)
-    parts = jnp.concatenate([front, parts], axis=1)
+    more = count - parts.shape[1]
+    parts = jnp.pad(jnp.asarray(parts), ((0, 0), (more, 0)), constant_values=-1)
     seen = (parts[:, :, None] == parts[:, None]) | (parts[:, None] < 0)
     return jnp.where(seen, 0.0, -1e9)[:, None]
 
@@ -157,6 +183,11 @@ def decoder_of(style: Style) -> Decoder:
     def start(params: Params, inputs: dict, length: int) -> tuple[Array, Cache]:
         params = expand(params)
         x, mask, at, bias = entered(style, params["embed"], inputs)
+        if style.positions is not None and x.shape[1] + length > style.positions:
+            raise ValueError(
+                f"{x.shape[1]} tokens in a row and {length} more, but positions for "
+                f"{style.positions}"
+            )
         look = partial(reading, mask=mask, turn=style.turn(at), bias=bias, **how)
         x, pairs = run_kept(params["blocks"], x, None, blocks_of(look))
         room = jnp.zeros((len(mask), length), bool)

@@ -11,10 +11,8 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 
-from tl_jax.models.causal import Look, Over, Style, causal
-from tl_jax.nn import added, dense, normal, product, rms_norm, turns, weight
-from tl_jax.nn.block import mlp
-from tl_jax.nn.dense import keys
+from tl_jax.models.causal import Over, Style, block, causal
+from tl_jax.nn import dense, normal, product, rms_norm, turns, weight
 from tl_jax.nn.rotary import Scaling
 from tl_jax.nn.rules import Rules, check_rules
 from tl_jax.types import Array, Key, Model, Params, Stats
@@ -77,7 +75,7 @@ def llama(
     if over not in get_args(Over):
         raise ValueError(f"over={over!r}; known: {', '.join(get_args(Over))}")
     wide = jnp.promote_types(dtype, jnp.float32)
-    body = partial(block, epsilon=epsilon, activation=activation, rules=rules)
+    norm = partial(rms_norm, epsilon=epsilon)
 
     def init(key: Key) -> tuple[Params, Stats]:
         k_embed, k_blocks, k_head = jax.random.split(key, 3)
@@ -102,41 +100,19 @@ def llama(
         return None
 
     style = Style(
-        lambda site, words, at, key: words,
-        lambda at: turns(at, size, base=base, scaling=scaling, dtype=wide),
-        body,
-        lambda site, x: rms_norm(site, x, epsilon),
-        scores,
-        over,
-        heads,
-        kv_heads,
-        attention_rate,
-        dtype,
-        rules,
+        enter=lambda site, words, at, key: words,
+        turn=lambda at: turns(at, size, base=base, scaling=scaling, dtype=wide),
+        block=partial(block, norm=norm, activation=activation, rules=rules),
+        norm=norm,
+        score=scores,
+        over=over,
+        heads=heads,
+        kv_heads=kv_heads,
+        rate=attention_rate,
+        dtype=dtype,
+        rules=rules,
     )
     return causal(style, init, width, remat)
-
-
-def block(
-    site: Params,
-    x: Array,
-    look: Look,
-    key: Key | None = None,
-    *,
-    epsilon: float,
-    activation: str = "silu",
-    rules: Rules = "hand",
-) -> Array:
-    """x <- x + f(norm(x)), f the attention `look`, then the MLP. x [B T D]."""
-    k_a, k_m = keys(key, 2)
-    norm_a = partial(rms_norm, site["norm_attention"], epsilon=epsilon)
-    norm_m = partial(rms_norm, site["norm_mlp"], epsilon=epsilon)
-    k_a, k_da = keys(k_a, 2)
-    k_m, k_dm = keys(k_m, 2)
-    y = look(site["attention"], norm_a(x), key=k_a)
-    x = added("attention", site, x, y, norm_a, key=k_da)
-    y = mlp(site["mlp"], norm_m(x), activation=activation, rules=rules, key=k_m)
-    return added("mlp", site, x, y, norm_m, key=k_dm)
 
 
 def check_sizes(

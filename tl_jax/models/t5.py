@@ -62,8 +62,8 @@ def t5(
     What `decode` writes begins with the token `first`. `rate` is dropout, everywhere.
     `dtype` is what products compute in, `rules` how they are differentiated
     (`nn.rules`); `remat` recomputes each block in the backward pass. A patch at
-    `sequence` of `embed` is the encoder's: its tokens are seen by encoder and decoder
-    and are no part of what is returned.
+    `words` or `sequence` of `embed` is the encoder's: its tokens are seen by encoder
+    and decoder and are no part of what is returned.
 
     Raises ValueError for sizes that don't divide, `NoMatch` for unknown choices.
     """
@@ -91,8 +91,8 @@ def t5(
         return params, {}
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
-        params = expand(params)
-        k_encoder, k_decoder, k_head = keys(key, 3)
+        k_encoder, k_decoder, k_head, k_root = keys(key, 4)
+        params = expand(params, k_root)
         coded = encode(style, params, inputs, k_encoder)
         states, tokens, mask = own_tokens(
             inputs["tokens"].shape[1], coded.states, coded.tokens, coded.mask

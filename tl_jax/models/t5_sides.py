@@ -60,8 +60,7 @@ def encode(style: Style, params: Params, inputs: dict, key: Key | None) -> Coded
 
     Raises ValueError where a patch adds tokens without positions.
     """
-    k_tokens, k_patch, k_drop, k_blocks, k_last = keys(key, 5)
-    k_patch, k_words = keys(k_patch, 2)
+    k_tokens, k_words, k_patch, k_drop, k_blocks, k_last = keys(key, 6)
     site, side, tokens = params["embed"], params["encoder"], inputs["tokens"]
     mask = mask_of(tokens, inputs.get("mask"))
     at = patched("positions", site, jnp.arange(tokens.shape[1])[None])

@@ -31,12 +31,22 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 log = logging.getLogger(__name__)
 
 
+class Part(NamedTuple):
+    """One of several equal parts of a tensor, along its last axis."""
+
+    name: str
+    number: int
+    count: int
+
+
 class Tensor(NamedTuple):
     """What a header says of one tensor."""
 
     file: Path
     shape: tuple[int, ...]
     dtype: str
+    part: Part | None = None
+    """Of which tensor of the file it is a part; None where it is one itself."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -152,7 +162,12 @@ def read(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, np.ndarray]]:
         files = sorted({tensor.file for tensor in tensors.values()})
         opened = {file: stack.enter_context(_open(file)) for file in files}
         for name in sorted(tensors):
-            yield name, opened[tensors[name].file].get_tensor(name)
+            file, part = opened[tensors[name].file], tensors[name].part
+            if part is None:
+                yield name, file.get_tensor(name)
+            else:
+                whole = file.get_tensor(part.name)
+                yield name, np.split(whole, part.count, axis=-1)[part.number]
 
 
 def add_to_hash(digest: "hashlib._Hash", name: str, array: np.ndarray) -> None:

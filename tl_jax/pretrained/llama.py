@@ -1,30 +1,27 @@
 """Llama and models of its shape: from transformers' config.json to a model."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from tl_jax.models.llama import Over, check_sizes, llama
+from tl_jax.models.causal import Over
+from tl_jax.models.llama import check_sizes, llama
 from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.bert import ACTIVATIONS
+from tl_jax.pretrained.causal import Heads, architecture, choose, layout, leaves
 from tl_jax.pretrained.family import (
-    DROPPED,
     Reader,
     Recipe,
     Unsupported,
-    architecture_of,
     choice,
-    labels_of,
     number,
     refuse,
     whole,
 )
-from tl_jax.pretrained.files import did_you_mean
-from tl_jax.pretrained.leaves import shapes_of
-from tl_jax.pretrained.names import Layout, Row, expand
+from tl_jax.pretrained.names import Row
 from tl_jax.pretrained.rope import LENGTH, angles_of
-from tl_jax.types import Model
 
 BODY: list[Row] = [
     ("embed/tokens", "embed_tokens", "table"),
@@ -39,12 +36,15 @@ BODY: list[Row] = [
     ("blocks/{i}/norm_mlp", "layers.{i}.post_attention_layernorm", "scale"),
     ("norm", "norm", "scale"),
 ]
-HEADS: Mapping[str, tuple[Over, str]] = {
-    "LlamaForCausalLM": ("vocabulary", "lm_head"),
-    "LlamaForSequenceClassification": ("sequence", "score"),
-}
-"""Architecture -> (what its head reads, the head's module)."""
-BODY_ONLY = "LlamaModel"
+HEADS = Heads(
+    {
+        "LlamaForCausalLM": ("vocabulary", "lm_head"),
+        "LlamaForSequenceClassification": ("sequence", "score"),
+    },
+    "LlamaModel",
+    "Llama",
+    tied=False,
+)
 SUPPORTED = {
     "attention_bias": (False, True, None),
     "mlp_bias": (False, True, None),
@@ -73,71 +73,23 @@ def recipe(
     by default). A rate of None is the config's. Raises as `bert.recipe` does.
     """
     refuse(config, SUPPORTED)
-    named, table = _architecture(config, head)
-    kept = table is not None and head == "keep"
-    over = _over(over, named, table if kept else None)
+    chosen = choose(HEADS, config, head, over)
     settings = _settings(config)
     if attention_rate is not None:
         settings["attention_rate"] = float(attention_rate)
-    tied = kept and over == "vocabulary" and _ties(config)
-    options = dict(over=over, rules=rules, remat=remat)
-    model = llama(**settings, tied=tied, **options, dtype=dtype)
+    options = dict(over=chosen.over, rules=rules, remat=remat)
+    model = llama(**settings, tied=chosen.tied, **options, dtype=dtype)
     options |= dict(head=head, attention_rate=settings["attention_rate"])
+    omit = {FREQUENCIES: "a buffer of rotary frequencies"}
     return Recipe(
         model,
-        _layout(config, settings["depth"], table[1] if kept else None, tied, head),
-        _leaves(model, config, over if kept else None),
+        layout(HEADS, _rows(config), settings["depth"], "model", chosen, head, omit),
+        leaves(model, config, chosen),
         options | {"dtype": jnp.dtype(dtype).name},
-        named if kept else BODY_ONLY,
-        bare=not kept,
-        positions=whole({"max_position_embeddings": 2048} | config, LENGTH),
+        chosen.named if chosen.kept else HEADS.body,
+        bare=not chosen.kept,
+        positions=whole({LENGTH: 2048} | config, LENGTH),
     )
-
-
-def architecture(
-    config: Mapping[str, Any], options: Mapping[str, Any], has_head: bool
-) -> str:
-    """The name of a tree to be saved; a tied head is not in it."""
-    if has_head:
-        return {over: name for name, (over, _) in HEADS.items()}[options["over"]]
-    named, table = _architecture(config, options["head"])
-    kept = table is not None and options["head"] == "keep"
-    words = kept and options["over"] == "vocabulary" and _ties(config)
-    return named if words else BODY_ONLY
-
-
-def _architecture(
-    config: Mapping[str, Any], head: str
-) -> tuple[str, tuple[Over, str] | None]:
-    if head not in ("keep", "drop"):
-        raise ValueError(f"head={head!r}; {did_you_mean(head, ('keep', 'drop'))}")
-    name = architecture_of(config) or BODY_ONLY
-    if name in HEADS or name == BODY_ONLY:
-        return name, HEADS.get(name)
-    if head == "drop" and name.startswith("Llama"):
-        return name, None
-    raise Unsupported(
-        f"config.json: architectures names {name!r}; known: {BODY_ONLY}, "
-        f"{', '.join(HEADS)}; with head='drop' its head is left out"
-    )
-
-
-def _over(over: Over | None, named: str, table: tuple[Over, str] | None) -> Over:
-    if over is not None and over not in get_args(Over):
-        raise ValueError(f"over={over!r}; {did_you_mean(over, get_args(Over))}")
-    if table is None:
-        return over or "sequence"
-    if over not in (None, table[0]):
-        raise ValueError(
-            f"over={over!r}, but the head of {named} reads {table[0]!r}; "
-            f"drop it with head='drop'"
-        )
-    return table[0]
-
-
-def _ties(config: Mapping[str, Any]) -> bool:
-    refuse(config, {"tie_word_embeddings": (False, True, None)})
-    return bool(config.get("tie_word_embeddings"))
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,38 +125,16 @@ def _biases(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(layer for field, layer in BIASES.items() if config.get(field))
 
 
-def _layout(
-    config: Mapping[str, Any], depth: int, module: str | None, tied: bool, head: str
-) -> Layout:
-    """Names of the body and of the head that is kept, `module`."""
+def _rows(config: Mapping[str, Any]) -> list[Row]:
+    """The body's names, with biases where the config has them."""
     biased = tuple(f"/{layer}/" for layer in _biases(config))
-    rows: list[Row] = [
+    return [
         (ours, theirs, "dense" if any(b in ours for b in biased) else kind)
         for ours, theirs, kind in BODY
     ]
-    ties = {}
-    if tied:
-        ties = {f"{module}.weight": "embed/tokens/embedding"}
-    elif module is not None:
-        rows.append(("head", module, "kernel"))
-    omit = {FREQUENCIES: "a buffer of rotary frequencies"}
-    words = frozenset(module for _, module in HEADS.values())
-    if head == "drop":
-        omit |= {rf"{word}\..*": DROPPED for word in sorted(words)}
-    return Layout(expand(rows, depth), "model", words, ties, omit)
 
 
-def _leaves(
-    model: Model, config: Mapping[str, Any], over: Over | None
-) -> dict[str, tuple[int, ...]]:
-    """Shapes of all leaves; `over` is what the kept head reads."""
-    leaves = shapes_of(model)
-    if over is None:
-        leaves.pop("head/kernel", None)
-    elif over == "sequence":
-        leaves["head/kernel"] = (model.width, labels_of(config))
-    return leaves
-
-
-READERS: Mapping[str, Reader] = {"llama": Reader(recipe, architecture, ("over",))}
+READERS: Mapping[str, Reader] = {
+    "llama": Reader(recipe, partial(architecture, HEADS), ("over",))
+}
 """`model_type` -> reader."""

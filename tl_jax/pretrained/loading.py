@@ -14,6 +14,7 @@ import numpy as np
 from tl_jax.pretrained import (
     bert,
     files,
+    gpt2,
     inverted,
     llama,
     resnet,
@@ -23,6 +24,7 @@ from tl_jax.pretrained import (
     vit,
 )
 from tl_jax.pretrained.family import Reader, Recipe, Unsupported
+from tl_jax.pretrained.fused import parted
 from tl_jax.pretrained.gguf_tokenizer import tokenizer_of
 from tl_jax.pretrained.leaves import apart
 from tl_jax.pretrained.names import Fit, Misfit, fit, to_ours
@@ -31,7 +33,7 @@ from tl_jax.pretrained.spec import ASSETS, resolve
 from tl_jax.pretrained.tokenizer import load_tokenizer
 from tl_jax.types import Pretrained
 
-FAMILIES = (bert, llama, t5, vit, resnet, inverted, squeezenet)
+FAMILIES = (bert, gpt2, llama, t5, vit, resnet, inverted, squeezenet)
 READERS: Mapping[str, Reader] = {
     kind: reader for family in FAMILIES for kind, reader in family.READERS.items()
 }
@@ -52,18 +54,19 @@ def load(
     """A pretrained model with its weights, tokenizer or image pipeline, and source.
 
     `spec` is a local folder (config.json, model.safetensors or an index of shards),
-    the name of an asset ("minilm", "efficientnet-lite0", "squeezenet") or a hub's id,
-    at a `revision`; or a file of weights (.pth), whose `architecture` is "resnet18" to
-    "resnet152", "mobilenet_v2", "squeezenet1_0" or "squeezenet1_1" with torchvision's
-    names, or "efficientnet_lite0".
+    the name of an asset ("minilm", "smollm2", "efficientnet-lite0", "squeezenet"), a
+    hub's id, at a `revision`, or a GGUF file; or a file of weights alone (.pth), whose
+    `architecture` is "resnet18" to "resnet152", "mobilenet_v2", "squeezenet1_0" or
+    "squeezenet1_1" with torchvision's names, or "efficientnet_lite0".
 
     `head="drop"` leaves the head out. `dtype` is what products compute in; parameters
     are float32. `remat` recomputes a transformer's blocks in the backward pass. All
     families take `rules` of derivatives (`nn.rules`). BERT and its kin also take
     `features`, `over`, `rate`, `attention_rate` and `head_rate`, as in `models.bert`;
-    ViT these but `over`; Llama `over` and `attention_rate`; T5 `over`, `tied`
-    and `rate`; ResNet, MobileNetV2 and EfficientNet-lite `rate`, `momentum`,
-    `norm_groups`, `form`, the last two `path_rate`; SqueezeNet `rate` and `form`.
+    ViT these but `over`; Llama `over` and `attention_rate`, GPT-2 `rate`, too; T5
+    `over`, `tied` and `rate`; ResNet, MobileNetV2 and EfficientNet-lite `rate`,
+    `momentum`, `norm_groups`, `form`, the last two `path_rate`; SqueezeNet `rate` and
+    `form`.
 
     Every tensor of the file and every leaf of the tree is accounted for. `source`
     holds the `spec`, a content `hash`, what was `omitted` and why, and what `save`
@@ -192,7 +195,8 @@ def _described(
         config = files.read_config(place)
         if options.get("features") is None and (pooling := _sentence_pooling(place)):
             options |= {"features": pooling}
-        return config, recipe_of(config, **options), files.scan(place)
+        recipe = recipe_of(config, **options)
+        return config, recipe, parted(files.scan(place), recipe.layout.fused)
     tensors = files.scan(place)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     config = state_dicts.config_of(plain, shapes)

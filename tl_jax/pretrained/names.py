@@ -19,6 +19,7 @@ Row = tuple[str, str, str]
 KINDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "dense": (("{}/kernel", ".weight", "dense"), ("{}/bias", ".bias", "")),
     "kernel": (("{}/kernel", ".weight", "dense"),),
+    "rows": (("{}/kernel", ".weight", ""), ("{}/bias", ".bias", "")),
     "conv": (("{}/kernel", ".weight", "conv"),),
     "conv+": (("{}/kernel", ".weight", "conv"), ("{}/bias", ".bias", "")),
     "listed": (("{}/kernel", ".0", ""), ("{}/bias", ".1", "")),
@@ -57,6 +58,14 @@ class Name(NamedTuple):
     turn: str = ""
 
 
+class Fused(NamedTuple):
+    """Tensors that are several of ours side by side, along their last axis."""
+
+    pattern: str
+    """(module).(leaf) of the whole; the parts are `module.part.leaf`."""
+    parts: tuple[str, ...]
+
+
 class Layout(NamedTuple):
     """How a file of one architecture corresponds to a tree."""
 
@@ -71,6 +80,8 @@ class Layout(NamedTuple):
     """Pattern of names without prefix -> why they are left out."""
     required: tuple[str, ...] = ()
     """Second names that must be there, where the config says nothing is tied."""
+    fused: Fused | None = None
+    """What the file holds side by side."""
 
 
 class Fit(NamedTuple):

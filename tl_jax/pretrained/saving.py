@@ -16,6 +16,7 @@ import numpy as np
 from tl_jax import tree
 from tl_jax.pretrained import files
 from tl_jax.pretrained.family import COUNTER, POOLER_UNUSED, Recipe, labels_of
+from tl_jax.pretrained.fused import joined, parted
 from tl_jax.pretrained.leaves import together
 from tl_jax.pretrained.loading import reader_of, recipe_of
 from tl_jax.pretrained.names import (
@@ -85,7 +86,7 @@ def save(
         made.mkdir()
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
         (made / files.CONFIG).write_text(text, encoding="utf-8")
-        files.write(arrays, made / files.WEIGHTS)
+        files.write(joined(arrays, recipe.layout.fused), made / files.WEIGHTS)
         _copy_beside(made, pretrained, recipe)
         _swap(made, path, Path(tmp) / "old")
     return path
@@ -183,7 +184,7 @@ def _original(
 ) -> Original:
     folder = Path(source.get("folder", ""))
     try:
-        tensors = files.scan(folder)
+        tensors = parted(files.scan(folder), recipe.layout.fused)
         unchanged = files.content_hash(tensors) == source["hash"]
     except (OSError, files.Damaged) as error:
         log.warning("the original weights are gone: %s", error)

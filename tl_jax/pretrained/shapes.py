@@ -15,32 +15,16 @@ from tl_jax.models.squeezenet import squeezenet
 from tl_jax.models.vit import Features, Shape, vit
 from tl_jax.nn.conv import Form
 from tl_jax.nn.rules import Rules
-from tl_jax.pretrained import bert, llama, loading
+from tl_jax.pretrained import loading
 from tl_jax.pretrained.inverted import SIZES, lite_pipeline
 from tl_jax.pretrained.preprocess import Preprocess
 from tl_jax.pretrained.spec import SHAPE
+from tl_jax.pretrained.text_shapes import TEXT_SHAPES
 from tl_jax.pretrained.vision import IMAGENET, checked, pipeline
 from tl_jax.tree import no_match
 from tl_jax.types import Model, Pretrained
 
-BERT = {
-    "model_type": "bert",
-    "architectures": ["BertModel"],
-    "vocab_size": 30522,
-    "type_vocab_size": 2,
-    "max_position_embeddings": 512,
-    "pad_token_id": 0,
-    "hidden_act": "gelu",
-    "layer_norm_eps": 1e-12,
-}
-LLAMA = {
-    "model_type": "llama",
-    "architectures": ["LlamaModel"],
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-5,
-    "vocab_size": 32000,
-}
-WHOLE = ("size", "patch", "channels", "filters", "inputs")
+WHOLE = ("vocabulary", "size", "patch", "channels", "filters", "inputs")
 """Options that are whole numbers from 1."""
 
 
@@ -56,15 +40,6 @@ class Made(NamedTuple):
 Maker = Callable[..., Any]
 """`(**options)` -> something with the fields of `Made`; its keywords are the options
 that the name has."""
-
-
-def _sized(width: int, depth: int, heads: int, hidden: int) -> dict[str, int]:
-    return {
-        "hidden_size": width,
-        "num_hidden_layers": depth,
-        "num_attention_heads": heads,
-        "intermediate_size": hidden,
-    }
 
 
 def _vit(
@@ -210,23 +185,8 @@ def _middle(size: int, channels: int) -> Preprocess:
     return pipeline((size, size), channels, **fields | IMAGENET)
 
 
-def _bert(*sizes: int) -> Maker:
-    return partial(bert.recipe, BERT | _sized(*sizes))
-
-
-def _llama(groups: int, length: int, *sizes: int) -> Maker:
-    more = {"num_key_value_heads": groups, "max_position_embeddings": length}
-    return partial(llama.recipe, LLAMA | _sized(*sizes) | more)
-
-
 SHAPES: Mapping[str, Maker] = {
-    "bert-tiny": _bert(128, 2, 2, 512),
-    "bert-mini": _bert(256, 4, 4, 1024),
-    "bert-small": _bert(512, 4, 8, 2048),
-    "bert-base": _bert(768, 12, 12, 3072),
-    "bert-large": _bert(1024, 24, 16, 4096),
-    "llama-1b": _llama(4, 2048, 2048, 22, 32, 5632),
-    "llama-7b": _llama(32, 4096, 4096, 32, 32, 11008),
+    **TEXT_SHAPES,
     "vit-tiny": partial(_vit, "ti"),
     "vit-small": partial(_vit, "s"),
     "vit-base": partial(_vit, "b"),
@@ -239,9 +199,8 @@ SHAPES: Mapping[str, Maker] = {
     "squeezenet1_0": partial(_squeezenet, "1.0"),
     "squeezenet1_1": partial(_squeezenet, "1.1"),
 }
-"""Name -> what makes it: BERT (Devlin et al., 2019; the small ones: Turc et al., 2019),
-Llama (Touvron et al., 2023; 1.1B: Zhang et al., 2024), and the models of images of
-`tl_jax.models`, which say where they come from."""
+"""Name -> what makes it: models of texts, and those of images of `tl_jax.models`, which
+say where they come from."""
 
 
 def options_of(

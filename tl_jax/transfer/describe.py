@@ -25,7 +25,13 @@ def short(number: int) -> str:
 def totals(plan: Plan) -> tuple[int, int]:
     """Numbers of trainable and of all parameters."""
     train, _ = partition(plan.params, trainable(plan.rates))
-    return count(train), count(plan.params)
+    return count(train), _numbers(plan.params)
+
+
+def _numbers(tree: Any) -> int:
+    """Numbers that the leaves stand for: of a quantised kernel those of its shape."""
+    whole = jax.tree.leaves(tree, is_leaf=lambda leaf: hasattr(leaf, "dequantise"))
+    return sum(int(np.prod(np.shape(leaf))) for leaf in whole)
 
 
 def describe(plan: Plan) -> str:
@@ -47,7 +53,7 @@ def describe(plan: Plan) -> str:
             for n, p in sorted(patches.items())
         )
         place, number = _place(path)
-        kind = place, shapes, f"{count(own) + count(patches):,}", moving, names
+        kind = place, shapes, f"{_numbers(own) + _numbers(patches):,}", moving, names
         rows.setdefault(kind, []).append(number)
     lines = [("site", "shapes", "count", "rate", "patches")]
     for (place, *rest), numbers in rows.items():

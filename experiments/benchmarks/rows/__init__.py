@@ -5,6 +5,7 @@ from experiments.benchmarks.rows import (
     efficientnet,
     features,
     full,
+    language,
     lora,
     maml,
     pipeline,
@@ -17,7 +18,7 @@ from experiments.benchmarks.rows import (
 )
 
 MODULES = (
-    *(lora, tuned, full, features, vit, resnet, efficientnet, probe),
+    *(lora, tuned, language, full, features, vit, resnet, efficientnet, probe),
     *(maml, prototypes, startup, pipeline),
 )
 ROWS: dict[str, Row] = {row.name: row for module in MODULES for row in module.ROWS}

@@ -25,6 +25,7 @@ from tl_jax.transfer import (
     stack_layers,
     to_int8,
     to_nf4,
+    totals,
     trainable,
     unfold,
 )
@@ -270,3 +271,4 @@ def test_what_is_wrong_is_said(model, base):
     with pytest.raises(ValueError, match="no patch that can be folded"):
         certified_fold(model.apply, base, INPUTS)
     assert "kernel[16, 32]" in describe(plan)
+    assert totals(plan)[1] == totals(base)[1]

@@ -3,6 +3,7 @@
 from tl_jax.transfer.low_rank.adalora import AdaLoRA, adalora, orthogonality
 from tl_jax.transfer.low_rank.budget import rank_budget
 from tl_jax.transfer.low_rank.dora import DoRA, KernelDoRA, dora
+from tl_jax.transfer.low_rank.eva import eva, input_moments
 from tl_jax.transfer.low_rank.loha import LoHa, loha
 from tl_jax.transfer.low_rank.lokr import KernelLoKr, LoKr, lokr
 from tl_jax.transfer.low_rank.lora import (
@@ -39,6 +40,8 @@ __all__ = [
     "adalora",
     "as_lora",
     "dora",
+    "eva",
+    "input_moments",
     "loha",
     "lokr",
     "lora",

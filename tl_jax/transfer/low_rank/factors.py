@@ -96,8 +96,13 @@ def rated(transfer: Transfer, name: str, **fields: float) -> Transfer:
         new = transfer(key, plan)
         rates = new.rates
         for path in fresh(plan.params, new.params, name):
-            at = f"{path}/patch/{name}" if path else f"patch/{name}"
+            at = under(path, f"patch/{name}")
             rates = put(rates, at, dataclasses.replace(get(rates, at), **fields))
         return new._replace(rates=rates)
 
     return changed
+
+
+def under(path: str, name: str) -> str:
+    """What is called `name` in the site at `path`."""
+    return f"{path}/{name}" if path else name

@@ -32,6 +32,7 @@ class LoRA:
 
     point: ClassVar[str] = "product"
     rates: ClassVar[Mapping[str, float]] = {"scale": 0.0}
+    ranks: ClassVar[Mapping[str, int]] = {"a": -1, "b": -2}
     a: Array
     b: Array
     scale: Array
@@ -58,6 +59,7 @@ class KernelLoRA:
 
     point: ClassVar[str] = "kernel"
     rates: ClassVar[Mapping[str, float]] = {"scale": 0.0}
+    ranks: ClassVar[Mapping[str, int]] = {"a": -1, "b": -2}
     a: Array
     b: Array
     scale: Array
@@ -79,6 +81,7 @@ class LookupLoRA:
 
     point: ClassVar[str] = "output"
     rates: ClassVar[Mapping[str, float]] = {"scale": 0.0}
+    ranks: ClassVar[Mapping[str, int]] = {"a": -1, "b": -2}
     a: Array
     b: Array
     scale: Array
@@ -108,8 +111,9 @@ def lora(
 
     y = x W + (alpha / rank) (x a) b, with b zero at the start, so that the function
     is unchanged (Hu et al., 2021). `where` matches sites that hold a `leaf`; `rate`
-    is the dropout of the branch, `stable` divides alpha by sqrt(rank). The base's
-    rates are untouched: `freeze` them first.
+    is the dropout of the branch, `stable` divides alpha by sqrt(rank). a is normal with
+    variance 1 / I (PEFT's is even in +-1 / sqrt(I)). The base's rates are untouched:
+    `freeze` them first.
 
     A convolution's a has the shape of its kernel, [h w I r], and b is a 1x1
     convolution, [r O], as in PEFT. The two are added to the kernel, since together

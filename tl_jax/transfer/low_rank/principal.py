@@ -15,6 +15,7 @@ from tl_jax.transfer.low_rank.factors import (
     scale_of,
     shape_of,
     spread,
+    under,
 )
 from tl_jax.transfer.low_rank.lora import LoRA
 from tl_jax.tree import get, no_match, put, sites
@@ -100,7 +101,7 @@ def _beginning_with(
         for path in fresh(plan.params, params, name):
             kernel, own = get(params, path)["kernel"], get(params, path)["patch"][name]
             rest = kernel - low_rank(own.a, own.b, own.scale)
-            params = put(params, _under(path, "kernel"), rest.astype(kernel.dtype))
+            params = put(params, under(path, "kernel"), rest.astype(kernel.dtype))
         return new._replace(params=params)
 
     return transfer
@@ -129,8 +130,8 @@ def as_lora(plan: Plan, base: Params) -> Plan:
             a = jnp.concatenate([own.a, a0], -1)
             b = jnp.concatenate([own.b, -b0], -2)
             made = dataclasses.replace(own, a=a, b=b, residual=False)
-            params = put(params, _under(path, "kernel"), kernel)
-            params = put(params, _under(path, f"patch/{name}"), made)
+            params = put(params, under(path, "kernel"), kernel)
+            params = put(params, under(path, f"patch/{name}"), made)
     return plan._replace(params=params, rates=_ordinary(plan.rates))
 
 
@@ -140,9 +141,5 @@ def _ordinary(rates: Params) -> Params:
         for name, own in site.get("patch", {}).items():
             if isinstance(own, LoRA) and own.residual:
                 plain = dataclasses.replace(own, residual=False)
-                rates = put(rates, _under(path, f"patch/{name}"), plain)
+                rates = put(rates, under(path, f"patch/{name}"), plain)
     return rates
-
-
-def _under(path: str, name: str) -> str:
-    return f"{path}/{name}" if path else name

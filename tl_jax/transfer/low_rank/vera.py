@@ -9,7 +9,13 @@ import jax.numpy as jnp
 
 from tl_jax.nn import base_weight, dropout, thin_product
 from tl_jax.transfer.graft import graft
-from tl_jax.transfer.low_rank.factors import check_fit, check_rank, low_rank, shape_of
+from tl_jax.transfer.low_rank.factors import (
+    check_fit,
+    check_rank,
+    low_rank,
+    shape_of,
+    under,
+)
 from tl_jax.transfer.plan import chain
 from tl_jax.tree import get, matches, node, put, sites, stable_key, static
 from tl_jax.types import Array, Key, Params, Plan, Transfer
@@ -82,7 +88,7 @@ class Projections:
         for path, site in sites(params).items():
             own = site.get("patch", {}).get(self.name)
             if isinstance(own, VeRA):
-                at = f"{path}/patch/{self.name}" if path else f"patch/{self.name}"
+                at = under(path, f"patch/{self.name}")
                 rows, columns = shape_of(site)[-2], own.b.shape[-1]
                 lead = own.d.shape[:-1]  # of stacked blocks: each gets its own copy
                 a, b = self.a[:rows], self.b[:, :columns]

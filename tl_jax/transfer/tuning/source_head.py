@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from tl_jax.tree import get, no_match, put, sites
+from tl_jax.tree import NoMatch, get, no_match, put, sites
 from tl_jax.types import Key, Plan, Transfer
 
 SOURCE = "source"
@@ -24,7 +24,8 @@ def keep_head(classes: int, *, where: str = "head", to: str = SOURCE) -> Transfe
 
     def transfer(key: Key, plan: Plan) -> Plan:
         if where not in sites(plan.params):
-            raise no_match("keep_head: where", where, sites(plan.params))
+            missing = no_match("keep_head: where", where, sites(plan.params))
+            raise NoMatch(f"{missing}; load weights that have one with head='keep'")
         head, rates = get(plan.params, where), get(plan.rates, where)
         if head.keys() != {"kernel", "bias"} or jnp.ndim(head["kernel"]) != 2:
             raise ValueError(

@@ -1,0 +1,80 @@
+"""What all estimators owe to scikit-learn's protocol, whose base class they lack."""
+
+import inspect
+from typing import Any, Self
+
+import numpy as np
+
+
+def classifier(cls: type) -> type:
+    """Give a class the methods of a scikit-learn classifier that are like in all.
+
+    `get_params`, `set_params`, `score`, tags and a representation, by the arguments of
+    its constructor; it is fitted once it has `classes_`.
+    """
+    names = tuple(inspect.signature(cls).parameters)
+
+    def get_params(self: Any, deep: bool = True) -> dict[str, Any]:
+        """Constructor arguments by name."""
+        return {name: getattr(self, name) for name in names}
+
+    def set_params(self: Any, **params: Any) -> Self:
+        """Set constructor arguments; raises ValueError for an unknown name."""
+        for name, value in params.items():
+            if name not in names:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for estimator {self!r}. "
+                    f"Valid parameters are: {list(names)}."
+                )
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self: Any) -> str:
+        values = ", ".join(f"{k}={v!r}" for k, v in self.get_params().items())
+        return f"{cls.__name__}({values})"
+
+    def __sklearn_is_fitted__(self: Any) -> bool:
+        return hasattr(self, "classes_")
+
+    own = (get_params, set_params, score, __repr__)
+    for method in (*own, __sklearn_tags__, __sklearn_is_fitted__):
+        setattr(cls, method.__name__, method)
+    return cls
+
+
+def score(self: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
+    """Accuracy."""
+    right = self.predict(X) == np.asarray(y)
+    return float(np.average(right, weights=sample_weight))
+
+
+def __sklearn_tags__(self: Any) -> Any:
+    from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+    return Tags(
+        estimator_type="classifier",
+        target_tags=TargetTags(required=True),
+        classifier_tags=ClassifierTags(),
+        input_tags=InputTags(),
+    )
+
+
+def classes_of(self: Any, X: Any, y: Any) -> tuple[Any, Any, Any]:
+    """(X [N D] float32, the classes, labels [N] in 0..C-1), checked as scikit-learn."""
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import validate_data
+
+    X, y = validate_data(self, X, y, dtype=np.float32)
+    check_classification_targets(y)
+    classes, labels = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y holds one class only: {classes[0]!r}")
+    return X, classes, labels
+
+
+def seen(self: Any, X: Any) -> Any:
+    """X [N D] float32 of a fitted estimator, checked as scikit-learn does."""
+    from sklearn.utils.validation import check_is_fitted, validate_data
+
+    check_is_fitted(self)
+    return validate_data(self, X, dtype=np.float32, reset=False)
