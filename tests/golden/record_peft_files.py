@@ -7,6 +7,7 @@ Needs torch, transformers and peft. Reads the models of `bert/`, `llama/` and
 adapter_model.safetensors) and `peft.npz`: the inputs by family and each case's logits.
 """
 
+import json
 import shutil
 import tempfile
 import warnings
@@ -21,6 +22,8 @@ BASES = {
     "words": ("bert/bert_tokens", "AutoModelForTokenClassification", "TOKEN_CLS"),
     "llama": ("llama/llama_words", "AutoModelForCausalLM", "CAUSAL_LM"),
     "vit": ("vision/vit_image", "ViTForImageClassification", None),
+    "gpt2": ("gpt2/gpt2_words", "AutoModelForCausalLM", "CAUSAL_LM"),
+    "t5": ("t5/t5_tied", "AutoModelForSeq2SeqLM", "SEQ_2_SEQ_LM"),
 }
 QV, LN = ["query", "value"], ["LayerNorm"]
 LLAMA = ["q_proj", "v_proj"]
@@ -88,6 +91,19 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "PromptEncoderConfig",
         dict(num_virtual_tokens=3, encoder_hidden_size=4),
     ),
+    "lora_gpt2": (
+        "gpt2",
+        "LoraConfig",
+        dict(r=2, target_modules=["c_attn", "c_fc"], bias="lora_only"),
+    ),
+    "ia3_gpt2": (
+        "gpt2",
+        "IA3Config",
+        dict(
+            target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"]
+        ),
+    ),
+    "lora_t5": ("t5", "LoraConfig", dict(r=2, target_modules=["q", "v", "wo"])),
 }
 
 
@@ -97,7 +113,11 @@ def inputs_for(family: str) -> dict[str, np.ndarray]:
     if family == "vit":
         return {"image": rng.standard_normal((2, 3, 8, 8)).astype(np.float32)}
     mask = (np.arange(7) < np.array([[7], [5], [4]])).astype(np.int32)
-    return {"tokens": rng.integers(4, 40, (3, 7)).astype(np.int32) * mask, "mask": mask}
+    own = {"tokens": rng.integers(4, 40, (3, 7)).astype(np.int32) * mask, "mask": mask}
+    if family == "t5":
+        own["tokens"] %= 30
+        own["decoder_tokens"] = rng.integers(4, 30, (3, 7)).astype(np.int32)
+    return own
 
 
 def base_of(family: str) -> Any:
@@ -131,6 +151,7 @@ def logits(model: Any, family: str) -> np.ndarray:
 
     own = inputs_for(family)
     names = {"tokens": "input_ids", "mask": "attention_mask", "image": "pixel_values"}
+    names |= {"decoder_tokens": "decoder_input_ids"}
     given = {names[name]: torch.tensor(x) for name, x in own.items()}
     given = {n: x.long() if x.dtype == torch.int32 else x for n, x in given.items()}
     with torch.no_grad():
@@ -161,7 +182,11 @@ def main() -> None:
         recorded[f"logits/{case}"] = logits(model, CASES[case][0])
         save(model, HERE / "peft" / case)
         config = HERE / "peft" / case / "adapter_config.json"
-        config.write_text(config.read_text().replace(f"{HERE}/", ""))
+        told = json.loads(config.read_text().replace(f"{HERE}/", ""))
+        for field in ("target_modules", "feedforward_modules"):
+            if field in told:
+                told[field] = sorted(told[field])  # PEFT has sets, in any order
+        config.write_text(json.dumps(told, indent=2, sort_keys=True))
     np.savez_compressed(HERE / "peft.npz", **recorded)
 
 

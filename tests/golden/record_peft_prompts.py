@@ -2,9 +2,9 @@
 
     python tests/golden/record_peft_prompts.py
 
-Needs torch, transformers and peft. Reads the models of `bert/` and `llama/`; writes
-`peft_prompts.npz`: for each case inputs, the adapter's weights before and after one
-step of SGD, what the model gives at its own tokens, and how many weights move.
+Needs torch, transformers and peft. Reads the models of `bert/`, `llama/` and `gpt2/`;
+writes `peft_prompts.npz`: for each case inputs, the adapter's weights before and after
+one step of SGD, what the model gives at its own tokens, and how many weights move.
 """
 
 from pathlib import Path
@@ -14,8 +14,12 @@ import numpy as np
 
 HERE = Path(__file__).parent
 LENGTH, HIDDEN, RATE = 3, 5, 0.1
-BASES = {"bert": "bert/bert_model", "llama": "llama/llama_words"}
-TASKS = {"bert": "FEATURE_EXTRACTION", "llama": "CAUSAL_LM"}
+BASES = {
+    "bert": "bert/bert_model",
+    "llama": "llama/llama_words",
+    "gpt2": "gpt2/gpt2_words",
+}
+TASKS = {"bert": "FEATURE_EXTRACTION", "llama": "CAUSAL_LM", "gpt2": "CAUSAL_LM"}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "prompt": ("PromptTuningConfig", {}),
     "prefix": ("PrefixTuningConfig", {}),
@@ -29,7 +33,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
         {"encoder_hidden_size": HIDDEN, "encoder_reparameterization_type": "LSTM"},
     ),
 }
-CASES = [(family, method) for family in BASES for method in METHODS]
+CASES = [(family, method) for family in BASES for method in METHODS][:12]
+"""Of GPT-2 the plain prompt and prefix alone."""
 
 
 def inputs_for(family: str, width: int, seed: int) -> dict[str, np.ndarray]:

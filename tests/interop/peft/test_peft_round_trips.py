@@ -53,6 +53,18 @@ MADE = {
         chain(lora(2, f"{QV}|blocks/0/mlp/down|embed/patches")),
         "LORA",
     ),
+    "lora of fused kernels": (
+        "gpt2",
+        chain(lora(2, r".*/(query|value)"), lora(3, ".*/(key|up)", 4.0), BIAS),
+        "LORA",
+    ),
+    "ia3 of fused kernels": ("gpt2", ia3(), "IA3"),
+    "lora of both sides": (
+        "t5",
+        lora(2, r".*/(attention|cross)/(query|value)"),
+        "LORA",
+    ),
+    "prompt of gpt2": ("gpt2", prompt(3), "PROMPT_TUNING"),
     "rslora": ("llama", rslora(3, QV), "LORA"),
     "dora": ("llama", dora(2, QV), "LORA"),
     "pissa": ("llama", pissa(2, QV), "LORA"),

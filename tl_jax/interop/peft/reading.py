@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tl_jax.interop.peft.codec import Adapter, Tensors
+from tl_jax.interop.peft.fused import split, split_whole, told_of_parts
 from tl_jax.interop.peft.kinds import (
     CODECS,
     NAMES,
@@ -18,6 +19,7 @@ from tl_jax.interop.peft.kinds import (
     SHARED,
     WRAPS,
 )
+from tl_jax.interop.peft.lora import RESIDUAL
 from tl_jax.interop.peft.modules import Modules, modules_of, with_head
 from tl_jax.interop.peft.settings import CONFIG, check_fields
 from tl_jax.pretrained import files
@@ -67,19 +69,28 @@ def read(
     codec = CODECS[kind]
     check_fields(config, codec.fields)
     found = _sorted(kind, tensors)
-    shapes = {_unwrapped(n): x.shape for n, x in found.whole.items()}
-    params = with_head(pretrained, shapes)
+    whole = _plain(found.whole)
+    params = with_head(pretrained, {name: x.shape for name, x in whole.items()})
     modules = modules_of(pretrained, params)
-    leaves = _leaves(modules, params, found.whole)
+    cut = modules.recipe.layout.fused
+    leaves = _leaves(modules, params, split_whole(whole, cut))
     kernels = _kernels(modules, params)
     own: dict[str, Tensors] = {}
-    for module, parts in found.modules.items():
+    for module, parts in split(found.modules, cut).items():
         site = modules.site(module)
         if site not in kernels:
             raise no_match("a module with a kernel", module, modules.sites)
         own[module] = parts
     by_module = {m: kernels[modules.site(m)] for m in own}
-    patches = codec.read(Adapter(config, own, found.shared, kernels | by_module))
+    told = told_of_parts(config, cut)
+    start = config.get("init_lora_weights")
+    if start in RESIDUAL and own.keys() - found.modules:
+        raise ValueError(
+            f"{CONFIG}: init_lora_weights is {start!r} of modules that hold queries, "
+            "keys and values, whose parts begin otherwise; expected a file that PEFT "
+            "converted"
+        )
+    patches = codec.read(Adapter(told, own, found.shared, kernels | by_module))
     name = name or NAMES.get(kind, kind.lower())
     at = {modules.site(m) if m in own else m: patch for m, patch in patches.items()}
     _check_pooling(modules, at)
@@ -120,6 +131,17 @@ def _sorted(kind: str, tensors: Tensors) -> Sorted:
     return found
 
 
+def _plain(whole: Tensors) -> Tensors:
+    """The base's names; raises ValueError for two values of one."""
+    found: Tensors = {}
+    for key, tensor in whole.items():
+        name = _unwrapped(key)
+        if name in found and not np.array_equal(found[name], tensor):
+            raise ValueError(f"tensor {key!r} differs from another of {name}")
+        found[name] = tensor
+    return found
+
+
 def _unwrapped(name: str) -> str:
     """The base's name of a tensor that stands in a wrapper."""
     *module, last = name.split(".")
@@ -132,7 +154,7 @@ def _leaves(modules: Modules, params: Params, whole: Tensors) -> dict[str, np.nd
     """Path -> value of what was saved whole."""
     found: dict[str, np.ndarray] = {}
     for key, tensor in whole.items():
-        plain = modules.plain(_unwrapped(key))
+        plain = modules.plain(key)
         if plain not in modules.leaves:
             raise no_match("tensor", key, map(modules.full, modules.leaves))
         name = modules.leaves[plain]
@@ -143,8 +165,6 @@ def _leaves(modules: Modules, params: Params, whole: Tensors) -> dict[str, np.nd
                 f"tensor {key!r} is {list(tensor.shape)}, expected that of "
                 f"{name.ours}, {list(held)}, as the file has it"
             )
-        if name.ours in found and not np.array_equal(found[name.ours], made):
-            raise ValueError(f"tensor {key!r} differs from another of {name.ours}")
         found[name.ours] = made
     return found
 

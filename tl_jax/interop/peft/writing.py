@@ -6,23 +6,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tl_jax.interop.peft.codec import Codec, Tensors, Written, array
-from tl_jax.interop.peft.kinds import BIASES, CODECS, PROMPTS
-from tl_jax.interop.peft.modules import Modules, bare, modules_of
+from tl_jax.interop.peft.codec import Codec, Tensors, Written
+from tl_jax.interop.peft.fused import join, parts_of, whole_of
+from tl_jax.interop.peft.kinds import CODECS, PROMPTS
+from tl_jax.interop.peft.modules import Modules, modules_of
+from tl_jax.interop.peft.moved import moved_beside
 from tl_jax.interop.peft.reading import WEIGHTS, check_pooling
 from tl_jax.interop.peft.settings import CONFIG, short_names
 from tl_jax.pretrained import files
-from tl_jax.pretrained.names import to_theirs
 from tl_jax.transfer.low_rank import LoRA, as_lora
+from tl_jax.transfer.low_rank.factors import shape_of
 from tl_jax.transfer.prompts import Prefix, Prompt, PromptEncoder, plain
 from tl_jax.transfer.surgery import unstack_layers
-from tl_jax.tree import diff, flatten, get, sites
+from tl_jax.tree import get, sites
 from tl_jax.types import Patch, Plan, Pretrained
 
-HEADS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
-"""Tasks whose head PEFT always takes from the adapter."""
 ATTENTION = {"query", "key", "value"}
 """What makes a site an attention."""
 
@@ -63,8 +61,15 @@ def write(
     kind = _kind(nodes, made)
     check_pooling(modules, any(isinstance(own, Prompt) for own in nodes.values()))
     _check_blocks(plan, nodes)
-    written = CODECS[kind].write(nodes)
-    whole, settings = _whole(kind, modules, plan, pretrained, set(nodes))
+    cut = modules.recipe.layout.fused
+    shapes = {
+        module: shape_of(get(plan.params, site))
+        for module, site in modules.sites.items()
+        if whole_of(module, cut) != module
+    }
+    written = CODECS[kind].write(join(nodes, cut, shapes))
+    targets = {part for m in nodes for part in parts_of(whole_of(m, cut), cut)}
+    whole, settings = moved_beside(kind, modules, plan, pretrained, targets)
     config = _config(kind, modules, written, pretrained) | settings
     config |= _network(made)
     _save(folder, config, _named(kind, modules, written, whole))
@@ -122,83 +127,6 @@ def _told(kind: str, codec: Codec) -> str:
     return f"{kind} ({', '.join(c.__name__ for c in codec.kinds) or 'norms'})"
 
 
-def _whole(
-    kind: str, modules: Modules, plan: Plan, pretrained: Pretrained, targets: set[str]
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(what moved beside the patches: the file's name -> array, fields of the config).
-
-    The name has its wrapper: `base_layer` of adapted modules, `ln_tuning_layers`.
-    """
-    own = flatten(bare(plan.params))
-    moved = set(diff(bare(plan.params), pretrained.params))
-    names = {name.ours: theirs for theirs, name in modules.leaves.items()}
-    if strange := sorted(moved - names.keys()):
-        raise ValueError(f"{strange[0]} moved, but no tensor of the base is that")
-    by_module = {p: names[p].rpartition(".")[0] for p in own if p in names}
-    head = {p for p in own if p.startswith("head/")}
-    if modules.task in HEADS:
-        moved |= head
-    kernels = {by_module[p] for p in moved if not p.endswith("/bias")}
-    if below := sorted(kernels & targets):
-        raise ValueError(
-            f"{modules.full(below[0])}: its weights moved and it has a patch, which "
-            "PEFT holds beside the base's own: freeze them, or fold the patch"
-        )
-    biases = {p for p in moved if by_module[p] not in kernels}
-    adapted = {p for p in biases if by_module[p] in targets}
-    bias = "none"
-    if kind in BIASES and adapted:
-        bias = BIASES[kind] if adapted == biases else "all"
-    if bias == "none" and adapted:
-        raise ValueError(
-            f"{sorted(adapted)[0]} moved below its patch, but {kind} trains no biases"
-        )
-    saved = {by_module[p] for p in moved - biases}
-    if bias != "all":
-        saved |= {by_module[p] for p in biases - adapted}
-    found: dict[str, np.ndarray] = {}
-    for path, module in by_module.items():
-        every = path.endswith("/bias") and (
-            (bias == "all" and module not in saved)
-            or (bias != "none" and module in targets)
-        )
-        if module in saved or every:
-            theirs = to_theirs(np.asarray(own[path]), modules.leaves[names[path]].turn)
-            wrap = "base_layer." if module in targets else ""
-            if kind == "LN_TUNING" and path not in head:
-                wrap = "ln_tuning_layers."
-            part = names[path].rpartition(".")[2]
-            found[f"{modules.full(module)}.{wrap}{part}"] = array(theirs)
-    return found, _saved_fields(kind, modules, plan, saved, head, bias, by_module)
-
-
-def _saved_fields(
-    kind: str,
-    modules: Modules,
-    plan: Plan,
-    saved: set[str],
-    head: set[str],
-    bias: str,
-    by_module: dict[str, str],
-) -> dict[str, Any]:
-    """`modules_to_save`, `bias`, and the targets of LN_TUNING."""
-    heads = {by_module[p] for p in head if p in by_module}
-    fields: dict[str, Any] = {"bias": bias} if kind in BIASES else {}
-    if kind == "LN_TUNING":
-        norms = sorted(saved - heads)
-        for module in norms:
-            if "scale" not in get(plan.params, modules.sites[module]):
-                raise ValueError(
-                    f"{modules.full(module)} moved, and no patch is there: expected "
-                    "norms alone, beside the head, which is PEFT's LN_TUNING"
-                )
-        if not norms:
-            raise ValueError("the plan has no patch and no norm that moved")
-        fields["target_modules"] = [modules.full(module) for module in norms]
-        saved &= heads
-    return fields | {"modules_to_save": sorted(map(modules.full, saved)) or None}
-
-
 def _config(
     kind: str, modules: Modules, written: Written, pretrained: Pretrained
 ) -> dict[str, Any]:
@@ -212,6 +140,8 @@ def _config(
     }
     if written.modules:
         config |= _targets(modules, written)
+    if "fan_in_fan_out" in config:
+        config["fan_in_fan_out"] = all(_by_rows(modules, m) for m in written.modules)
     for field in ("rank_pattern", "alpha_pattern"):
         if config.get(field):
             config[field] = {
@@ -227,9 +157,17 @@ def _config(
     return config
 
 
+def _by_rows(modules: Modules, module: str) -> bool:
+    """Whether a file holds the module's kernel as we do, [I O], as Conv1D has it."""
+    part = parts_of(module, modules.recipe.layout.fused)[0]
+    name = modules.leaves.get(f"{part}.weight")
+    return name is not None and name.ours.endswith("/kernel") and not name.turn
+
+
 def _targets(modules: Modules, written: Written) -> dict[str, Any]:
     """`target_modules`, and the `feedforward_modules` among them."""
-    known = [modules.full(module) for module in modules.sites]
+    cut = modules.recipe.layout.fused
+    known = {modules.full(whole_of(module, cut)) for module in modules.sites}
     inside = written.config.get("feedforward_modules", ())
     apart = [modules.full(m) for m in written.modules if m not in inside]
     found = short_names(apart, known)
