@@ -6,6 +6,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from tl_jax.pretrained.files import DESCRIBED
+from tl_jax.pretrained.gguf_tokenizer import tokenizer_of
 from tl_jax.pretrained.spec import SHAPE, resolve
 from tl_jax.pretrained.tokenizer import UNBOUNDED, load_tokenizer
 
@@ -27,8 +29,10 @@ def _tokenize(config: ConfigDict) -> Callable[[str], Sequence[int]]:
         spec = named or config.model.spec
         found = None
         if not spec.startswith(SHAPE):
+            place = resolve(spec)
+            own = tokenizer_of if place.suffix in DESCRIBED else load_tokenizer
             # Positions and words only tell how long and how large it should be.
-            found = load_tokenizer(resolve(spec), 1, UNBOUNDED)
+            found = own(place, 1, UNBOUNDED)
         if found is None:
             raise ValueError(
                 f"{field}, {spec!r}, has no tokenizer, expected one: a text of a plan "

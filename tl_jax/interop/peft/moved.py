@@ -35,6 +35,34 @@ def moved_beside(
     head = {p for p in own if p.startswith("head/")}
     if modules.task in HEADS:
         moved |= head
+    saved, bias = _kept(kind, modules, moved, by_module, targets)
+    saved = {p for m in saved for p in parts_of(whole_of(m, cut), cut)}
+    held: dict[str, list[tuple[str, np.ndarray]]] = {}
+    for path, module in by_module.items():
+        every = path.endswith("/bias") and (
+            (bias == "all" and module not in saved)
+            or (bias != "none" and module in targets)
+        )
+        if module in saved or every:
+            theirs = to_theirs(np.asarray(own[path]), modules.leaves[names[path]].turn)
+            wrap = "base_layer." if module in targets else ""
+            if kind == "LN_TUNING" and path not in head:
+                wrap = "ln_tuning_layers."
+            part = names[path].rpartition(".")[2]
+            name = f"{modules.full(whole_of(module, cut))}.{wrap}{part}"
+            held.setdefault(name, []).append((module, array(theirs)))
+    found = {name: _together(parts, cut) for name, parts in held.items()}
+    return found, _saved_fields(kind, modules, plan, saved, head, bias, by_module)
+
+
+def _kept(
+    kind: str,
+    modules: Modules,
+    moved: set[str],
+    by_module: dict[str, str],
+    targets: set[str],
+) -> tuple[set[str], str]:
+    """(modules that are saved whole, PEFT's word for the biases that are)."""
     kernels = {by_module[p] for p in moved if not p.endswith("/bias")}
     if below := sorted(kernels & targets):
         raise ValueError(
@@ -53,23 +81,7 @@ def moved_beside(
     saved = {by_module[p] for p in moved - biases}
     if bias != "all":
         saved |= {by_module[p] for p in biases - adapted}
-    saved = {p for m in saved for p in parts_of(whole_of(m, cut), cut)}
-    held: dict[str, list[tuple[str, np.ndarray]]] = {}
-    for path, module in by_module.items():
-        every = path.endswith("/bias") and (
-            (bias == "all" and module not in saved)
-            or (bias != "none" and module in targets)
-        )
-        if module in saved or every:
-            theirs = to_theirs(np.asarray(own[path]), modules.leaves[names[path]].turn)
-            wrap = "base_layer." if module in targets else ""
-            if kind == "LN_TUNING" and path not in head:
-                wrap = "ln_tuning_layers."
-            part = names[path].rpartition(".")[2]
-            name = f"{modules.full(whole_of(module, cut))}.{wrap}{part}"
-            held.setdefault(name, []).append((module, array(theirs)))
-    found = {name: _together(parts, cut) for name, parts in held.items()}
-    return found, _saved_fields(kind, modules, plan, saved, head, bias, by_module)
+    return saved, bias
 
 
 def _together(held: list[tuple[str, np.ndarray]], cut: Fused | None) -> np.ndarray:

@@ -75,13 +75,8 @@ def read(
     cut = modules.recipe.layout.fused
     leaves = _leaves(modules, params, split_whole(whole, cut))
     kernels = _kernels(modules, params)
-    own: dict[str, Tensors] = {}
-    for module, parts in split(found.modules, cut).items():
-        site = modules.site(module)
-        if site not in kernels:
-            raise no_match("a module with a kernel", module, modules.sites)
-        own[module] = parts
-    by_module = {m: kernels[modules.site(m)] for m in own}
+    own = split(found.modules, cut)
+    by_module = {module: _kernel(modules, kernels, module) for module in own}
     told = told_of_parts(config, cut)
     start = config.get("init_lora_weights")
     if start in RESIDUAL and own.keys() - found.modules:
@@ -177,6 +172,16 @@ def _kernels(modules: Modules, params: Params) -> dict[str, tuple[int, ...]]:
             if leaf in site:
                 found[path] = shape_of(site, leaf)
     return found
+
+
+def _kernel(
+    modules: Modules, kernels: Mapping[str, tuple[int, ...]], module: str
+) -> tuple[int, ...]:
+    """The shape of a module's kernel; raises `NoMatch` where it has none."""
+    site = modules.site(module)
+    if site not in kernels:
+        raise no_match("a module with a kernel", module, modules.sites)
+    return kernels[site]
 
 
 def _check_pooling(modules: Modules, patches: Mapping[str, Patch]) -> None:
