@@ -42,8 +42,8 @@ EXTRAS = {
     "torch": ["torch>=2.13,<2.14"],
     "parity": ["torch>=2.13,<2.14", "transformers>=5.23", "peft>=0.21"],
 }
-for extra in ("tfds", "tensorboard", "flax", "equinox", "gguf", "text"):
-    EXTRAS["test"] += EXTRAS["chat"] + EXTRAS["gguf"] + EXTRAS[extra]
+for extra in ("tfds", "tensorboard", "flax", "equinox", "gguf", "chat", "text"):
+    EXTRAS["test"] += EXTRAS[extra]
 
 setup(
     name="tl_jax",

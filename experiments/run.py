@@ -247,4 +247,5 @@ def compiling(job: Job) -> float:
 def _programs(job: Job) -> list[Programs]:
     """All programs of the strategy so far."""
     parts = job.parts.values()
-    return [p for own in parts for p in (own.step, own.predict, *own.after.values())]
+    every = (p for own in parts for p in (own.step, own.predict, *own.after.values()))
+    return list(dict.fromkeys(every))  # runs together share theirs

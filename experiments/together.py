@@ -43,20 +43,20 @@ def execute(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
             job.folder.mkdir(parents=True, exist_ok=True)
             table = f"phase {phase.name}\n{describe(cast[PLAYER].plan)}\n"
             checkpoint.write_atomic(job.folder / "plan.txt", table)
-    began = time.perf_counter()
+    began, compiled = time.perf_counter(), run.compiling(first)
     with checkpoint.open(folder, keep_last=2, keep_best=0) as saved:
         sound = saved.restore_flat() if saved.steps() else None
         timed = first.folder / "timings.jsonl"
         spent = 0.0 if sound is None else seconds_until(timed, sound.step)
         state, frozen, at = _train(jobs, saved, sound, part, runs, key)
     share = (time.perf_counter() - began + spent) / len(jobs)
+    compiled = (run.compiling(first) - compiled) / len(jobs)
     results = [
-        _finish(job, i, part, runs[i], state, frozen, at, share)
-        | {"together": len(jobs)}
-        for i, job in enumerate(jobs)
+        _finish(job, i, runs[i], state, frozen, at, share) for i, job in enumerate(jobs)
     ]
     if distribute.is_first():
         for job, result in zip(jobs, results, strict=True):
+            result["compile_seconds"] += compiled
             store.finish(job.folder, result, keep=False)
         shutil.rmtree(folder, ignore_errors=True)
     distribute.meet(f"results of {folder}")

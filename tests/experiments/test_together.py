@@ -79,9 +79,9 @@ def test_the_runs_moved_and_differ(runs):
 
 def test_one_program_trains_all_and_reports_know_each(runs):
     results = [tiny_study.result(runs["map"], name) for name in RUNS]
-    # A step of all; predictions of one, at each rank.
-    assert results[0]["programs"] == 2
-    assert results[1]["programs"] == 3
+    # A step of all, predictions of all; predictions of one, at each rank.
+    assert results[0]["programs"] == 3
+    assert results[1]["programs"] == 4
     assert report.build(runs["map"]).is_file()
     assert not (runs["map"] / ".together" / "0").exists()
 
@@ -105,7 +105,7 @@ def test_predict_reads_a_run_of_a_group(folder, runs):
     out = folder / "out.csv"
     code = predict(
         [
-            *("predict", f"--workdir={runs['map']}", f"--input={texts}"),
+            *(f"--workdir={runs['map']}", f"--input={texts}"),
             *(f"--output={out}", "--strategy=high"),
         ]
     )
