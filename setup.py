@@ -36,12 +36,13 @@ EXTRAS = {
     "tensorboard": ["tensorboardX>=2.6.2"],
     "flax": ["flax>=0.12.8"],
     "equinox": ["equinox>=0.13.8"],
+    "chat": ["jinja2>=3.1"],
     "gguf": ["gguf>=0.17"],
     "text": ["rouge-score>=0.1.2", "sacrebleu>=2.5"],
     "torch": ["torch>=2.13,<2.14"],
     "parity": ["torch>=2.13,<2.14", "transformers>=5.23", "peft>=0.21"],
 }
-for extra in ("tfds", "tensorboard", "flax", "equinox", "gguf", "text"):
+for extra in ("tfds", "tensorboard", "flax", "equinox", "gguf", "chat", "text"):
     EXTRAS["test"] += EXTRAS[extra]
 
 setup(

@@ -11,7 +11,8 @@ def get_config(arg: str = "") -> ConfigDict:
     del arg
     config = ConfigDict()
     config.name = "study"
-    # Or regression, multilabel, tokens, span, seq2seq, fewshot, fewshot_regression.
+    # Or regression, multilabel, tokens, span, seq2seq, causal, fewshot,
+    # fewshot_regression.
     config.task = "classification"
     config.seeds = (0,)
     config.run = ""  # names of strategies with commas, in the order in which they run
@@ -51,9 +52,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data = ConfigDict()
     config.data.source = "bbc"  # a name of the catalogue, a file, a folder, tfds:NAME
     config.data.text = ""  # a file's column; empty: text, for task tokens: tokens
-    config.data.label = ""  # empty: label; for tokens: labels, for seq2seq: target
+    config.data.label = ""  # empty: label; for tokens: labels; seq2seq, causal: target
     config.data.length = 128  # tokens an example, at most
-    config.data.target_length = 32  # of task seq2seq: tokens of an answer, at most
+    # Of task causal: ask in the model's chat template, under a system's message; put
+    # several texts in a row of so many tokens (0: one each).
+    config.data.chat = True
+    config.data.system = ""
+    config.data.pack = 0
+    config.data.target_length = 32  # of tasks of texts: tokens of an answer, at most
     config.data.size = 0  # pixels an edge of pictures; 0: what the weights ask for
     config.data.mean = ()  # of colours in 0..1; empty: what the weights ask for
     config.data.std = ()

@@ -7,6 +7,8 @@ The argument names strategies (`full` where there is none, `lora,full` compares 
 
 - `full`: everything at 2e-5, as BERT is usually tuned (Devlin et al., 2019)
 - `lora`: low-rank products beside queries and values (Hu et al., 2021)
+- `rslora`, `lora_plus`, `dora`, `pissa`, `olora`, `adalora`, `vera`, `loha`, `lokr`:
+  its kin, at rates that were not tuned (`tl_jax/transfer/low_rank`)
 - `linear_probe`: the head alone, in closed form or convex (Alain and Bengio, 2017)
 - `partial`: the top two blocks and the head
 - `bias`: biases and the head (Ben Zaken et al., 2021)
@@ -46,6 +48,15 @@ def get_config(arg: str = "") -> ConfigDict:
         {
             "full": strategies.FULL | {"rate": 2e-5},
             "lora": strategies.LORA | {"rate": 5e-4},
+            "rslora": strategies.RSLORA | {"rate": 2e-4},
+            "lora_plus": strategies.LORA_PLUS | {"rate": 1e-4},
+            "dora": strategies.DORA | {"rate": 5e-4},
+            "pissa": strategies.PISSA | {"rate": 2e-4},
+            "olora": strategies.OLORA | {"rate": 2e-4},
+            "adalora": strategies.ADALORA | {"rate": 1e-3},
+            "vera": strategies.VERA | {"rate": 5e-3},
+            "loha": strategies.LOHA | {"rate": 5e-4},
+            "lokr": strategies.LOKR | {"rate": 1e-3},
             "linear_probe": strategies.LINEAR_PROBE | {"rate": 1e-3},
             "partial": strategies.PARTIAL | {"rate": 5e-5},
             "bias": strategies.BIAS | {"rate": 1e-3},

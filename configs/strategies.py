@@ -30,6 +30,62 @@ LORA = {
         HEAD,
     ),
 }
+QV = r"blocks/\d+/attention/(query|value)"
+RSLORA = {
+    "title": "rsLoRA",
+    "note": "LoRA of rank 16 scaled by its root, and the head",
+    "plan": (FREEZE, {"transform": "rslora", "rank": 16, "where": QV}, HEAD),
+}
+LORA_PLUS = {
+    "title": "LoRA+",
+    "note": "LoRA whose second factor learns 16 times as fast, and the head",
+    "plan": (FREEZE, {"transform": "lora_plus", "rank": 8, "where": QV}, HEAD),
+}
+DORA = {
+    "title": "DoRA",
+    "note": "directions by LoRA of rank 8, columns' lengths apart, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "dora", "rank": 8, "where": QV, "alpha": 16.0},
+        HEAD,
+    ),
+}
+PISSA = {
+    "title": "PiSSA",
+    "note": "LoRA that begins with the principal singular values, and the head",
+    "plan": (FREEZE, {"transform": "pissa", "rank": 8, "where": QV}, HEAD),
+}
+OLORA = {
+    "title": "OLoRA",
+    "note": "LoRA that begins with orthonormal directions, and the head",
+    "plan": (FREEZE, {"transform": "olora", "rank": 8, "where": QV}, HEAD),
+}
+ADALORA = {
+    "title": "AdaLoRA",
+    "note": "singular values from rank 12 to 8 on average, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "adalora", "rank": 12, "where": QV, "alpha": 32.0},
+        HEAD,
+    ),
+    "penalties": {"orthogonal": {"strength": 0.5}},
+    "budget": {"target": 8},
+}
+VERA = {
+    "title": "VeRA",
+    "note": "two vectors a layer around shared random matrices, and the head",
+    "plan": (FREEZE, {"transform": "vera", "rank": 256, "where": QV}, HEAD),
+}
+LOHA = {
+    "title": "LoHa",
+    "note": "elementwise products of two of rank 8, and the head",
+    "plan": (FREEZE, {"transform": "loha", "rank": 8, "where": QV}, HEAD),
+}
+LOKR = {
+    "title": "LoKr",
+    "note": "Kronecker products, one factor of rank 8, and the head",
+    "plan": (FREEZE, {"transform": "lokr", "rank": 8, "where": QV}, HEAD),
+}
 PARTIAL = {
     "title": "Partial freezing",
     "note": "the top two blocks and the head",
@@ -98,6 +154,54 @@ GRADUAL = {
         "3_two": {"plan": ({"transform": "top", "count": 2},), "steps": 0.25},
         "4_all": {"plan": (OPEN,), "steps": 0.25},
     },
+}
+IA3 = {
+    "title": "(IA)3",
+    "note": "factors of keys, values and hidden activations, and the head",
+    "plan": (FREEZE, {"transform": "ia3"}, HEAD),
+}
+HOULSBY = {
+    "title": "Houlsby's adapters",
+    "note": "two bottlenecks a block, and the head",
+    "plan": (FREEZE, {"transform": "houlsby", "reduction": 16.0}, HEAD),
+}
+PFEIFFER = {
+    "title": "Pfeiffer's adapters",
+    "note": "one bottleneck a block, and the head",
+    "plan": (FREEZE, {"transform": "pfeiffer", "reduction": 16.0}, HEAD),
+}
+PARALLEL = {
+    "title": "Scaled parallel adapters",
+    "note": "a bottleneck beside each MLP, four times what it says, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "parallel_adapter", "reduction": 16.0, "scale": 4.0},
+        HEAD,
+    ),
+}
+COMPACTER = {
+    "title": "Compacter",
+    "note": "two bottlenecks a block of Kronecker products by shared rules, the head",
+    "plan": (FREEZE, {"transform": "compacter", "reduction": 16.0}, HEAD),
+}
+ADAPTER_DROP = {
+    "title": "AdapterDrop",
+    "note": "Pfeiffer's adapters, without them in the lowest 0 to 4 blocks",
+    "plan": (
+        FREEZE,
+        {"transform": "pfeiffer", "reduction": 16.0},
+        {"transform": "adapter_drop", "most": 4},
+        HEAD,
+    ),
+}
+SPARSE = {
+    "title": "Sparse by magnitude",
+    "note": "the largest 1 % of each of the blocks' kernels, and the head",
+    "plan": (
+        FREEZE,
+        {"transform": "magnitude_mask", "share": 0.01, "where": "blocks/.*/kernel"},
+        HEAD,
+    ),
 }
 PLATEAU = {
     "title": "Gradual unfreezing by plateau",

@@ -28,7 +28,7 @@ def abstract_batch(
     if task.name == "fewshot_regression":
         return _generated(config)
     inputs = inputs_of(config, base, task)
-    labels = task.labels(classes, config.data.length)
+    labels = task.labels(classes, tokens_of(config))
     own = labels.shape, labels.dtype
     if task.name not in EPISODIC:
         return {"train": _stream((1, config.batch_size), inputs, own)}
@@ -68,10 +68,20 @@ def inputs_of(
     kinds = {"tokens": jnp.int32, "mask": jnp.bool_}
     if task.name == "span":  # a pair: question and context
         kinds["types"] = jnp.int32
-    found = {name: ((config.data.length,), kind) for name, kind in kinds.items()}
+    found = {name: ((tokens_of(config),), kind) for name, kind in kinds.items()}
+    if task.name == "causal" and config.data.pack:
+        found["segments"] = found["tokens"]
     if task.name == "seq2seq":
         found["decoder_tokens"] = ((config.data.target_length,), jnp.int32)
     return found
+
+
+def tokens_of(config: ConfigDict) -> int:
+    """Tokens of the longest row of texts; an answer stands in its question's row."""
+    own = config.data
+    if config.task != "causal":
+        return own.length
+    return own.pack or own.length + own.target_length
 
 
 def _stream(

@@ -118,6 +118,12 @@ def _curve(summary: Summary, found: dict[str, list[dict]]) -> Figure:
                 **style,
             )
             told.append(f"{_title(summary, name)} {decimal(float(mean[-1]))}")
+        still = [row for row in summary.rows if row.name not in found]
+        still = [row for row in still if metric in row.scores]
+        for row in still:
+            style = style_of(summary, row.name) | {"linestyle": (0, (4, 3))}
+            value = row.scores[metric].mean
+            axes.axhline(value, linewidth=1.2, label=row.title, **style)
         if not summary.higher_is_better:
             _log_scale(axes)
         axes.set_xlabel("adaptation steps on the support set")
@@ -127,11 +133,12 @@ def _curve(summary: Summary, found: dict[str, list[dict]]) -> Figure:
             frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5)
         )
         image = png()
+    dashed = " Dashed: learners that take no steps." if still else ""
     return Figure(
         "adaptation.png",
         "Adaptation",
         "Thick: mean over seeds; thin: each seed. Step 0 is the start, before any "
-        "example of the task was seen.",
+        f"example of the task was seen.{dashed}",
         f"Test {words(metric)} after the last step: {'; '.join(told)}",
         image,
     )

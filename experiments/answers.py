@@ -27,6 +27,7 @@ def rows(problem: Problem, logits: np.ndarray) -> list[Row]:
         "tokens": _tags,
         "span": _spans,
         "seq2seq": _written,
+        "causal": _written,
     }
     if problem.task.name not in TEXTS:
         logits = np.asarray(logits, np.float64)
@@ -102,7 +103,8 @@ def _spans(problem: Problem, logits: np.ndarray) -> list[Row]:
 
 def _written(problem: Problem, tokens: np.ndarray) -> list[Row]:
     """What the model wrote for each text."""
-    texts = texts_of(until_end(problem.base.tokenizer))(tokens)
+    own = problem.task.decide(tokens)
+    texts = texts_of(until_end(problem.base.tokenizer))(own)
     return [{"written": text} for text in texts]
 
 

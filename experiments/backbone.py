@@ -14,7 +14,7 @@ from experiments.tasks import TEXTS
 from experiments.writing_task import end_of
 from tl_jax import pretrained
 from tl_jax.distribute import Layout
-from tl_jax.models import prepared, writing
+from tl_jax.models import answering, prepared, writing
 from tl_jax.nn.conv import Form
 from tl_jax.nn.rules import Rules
 from tl_jax.pretrained.preprocess import Preprocess
@@ -45,8 +45,10 @@ FIELDS = {
     "over": "config.task",
 }
 """Option -> the field of a config that sets it."""
-OVER = {"tokens": "tokens", "span": "tokens", "seq2seq": "vocabulary"}
+OVER = {"tokens": "tokens", "span": "tokens"} | dict.fromkeys(TEXTS, "vocabulary")
 """Task -> what its head reads, where that is not the features of the whole."""
+WRITES = {"seq2seq": writing, "causal": answering}
+"""Task -> what makes its model write where it is shown no answer."""
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -78,7 +80,9 @@ def _written(base: Pretrained, config: ConfigDict) -> Pretrained:
     try:
         ends = dict(end=end_of(base.tokenizer), pad=base.tokenizer.pad)
         search = dict(beams=own.beams, penalty=own.penalty)
-        model = writing(base.model, config.data.target_length, **ends, **search)
+        model = WRITES[config.task](
+            base.model, config.data.target_length, **ends, **search
+        )
     except ValueError as error:
         raise ValueError(
             f"config.task is {config.task!r}, but config.model.spec, {spec!r}, can't "

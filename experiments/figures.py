@@ -54,7 +54,8 @@ def scores(summary: Summary) -> Figure | None:
         axes.text(1.02, len(rows) - 0.4, "mean", transform=where, **heading)
         axes.text(1.14, len(rows) - 0.4, "trainable", transform=where, **heading)
         image = png()
-    bar = "95 % bootstrap interval over test rows, averaged over seeds"
+    over = summary.units
+    bar = f"95 % bootstrap interval over test {over}, averaged over seeds"
     bar = bar if any(row.interval for row in rows) else "± one standard deviation"
     dashed = ""
     if summary.reference in rows:

@@ -1,12 +1,13 @@
 """From examples to columns that a loader serves: tokens of texts, bytes of pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.causal_task import encode_causal
 from experiments.sources import column, columns_of
 from experiments.writing_task import end_of
 from tl_jax import assets, data
@@ -28,6 +29,16 @@ class Encoded(NamedTuple):
     """Texts that did not fit; with labels of their own: labels lost by that."""
     follows: bool = False
     """True if labels stand at tokens."""
+    taught: Callable[[np.ndarray], tuple[Mapping[str, Any], Any]] | None = None
+    """(rows) -> (columns, labels) that train, where these are not those that are
+    scored: of other columns, or several examples in a row."""
+
+    def training(self, rows: np.ndarray) -> tuple[Mapping[str, Any], Any, np.ndarray]:
+        """(columns, labels, rows of them) that steps read for some examples."""
+        if self.taught is None:
+            return self.columns, self.labels, rows
+        columns, labels = self.taught(rows)
+        return columns, labels, np.arange(labels.rows)
 
 
 def cache_folder() -> Path:
@@ -87,6 +98,8 @@ def _tokens(examples: data.Examples, base: Pretrained, config: ConfigDict) -> En
     elif config.task == "span":
         texts = inputs["question"], inputs["context"]
         made = data.tokenise_spans(encoder, *texts, examples.labels, **shared)
+    elif config.task == "causal":
+        return encode_causal(examples, base, config)
     elif config.task == "seq2seq":
         return _answered(examples, base, config, shared)
     else:

@@ -9,10 +9,12 @@ from typing import Any
 
 from experiments import table
 from experiments.canvas import DPI, Figure
-from experiments.summary import Summary, best, ended
+from experiments.summary import Summary, best, ended, episodes_said
 
 SHOWN_DPI = 104
 """Images are stored finer than they are shown, for sharp screens."""
+CLASSES = 30
+"""Names of classes that are listed."""
 CSS = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6470; --line: #dfe3e8;
   --paper: #fff; --shade: #f5f7f9; --good: #00684a; --bad: #a33a00; }
@@ -214,7 +216,8 @@ def _seeds(summary: Summary) -> str:
             for key in ("seconds", "compile_seconds"):
                 cells.append(_value(run.result.get(key), digits=1))
             rows.append(("", [_text(cell) for cell in cells]))
-    note = '<p class="notes">In brackets: 95 % bootstrap interval over test rows.</p>'
+    note = f"In brackets: 95 % bootstrap interval over test {summary.units}."
+    note = f'<p class="notes">{note}</p>'
     return _rows(heads, rows) + note if rows else ""
 
 
@@ -253,7 +256,12 @@ def _data(summary: Summary) -> str:
     pairs = [(key.replace("_", " "), _plain(value)) for key, value in data.items()]
     classes = info.get("classes")
     if classes:
-        pairs.append(("classes", f"{len(classes)}: {', '.join(map(str, classes))}"))
+        more = len(classes) - CLASSES
+        said = ", ".join(map(str, classes[:CLASSES]))
+        said += f" and {more:,} more" if more > 0 else ""
+        pairs.append(("classes", f"{len(classes):,}: {said}"))
+    if summary.units == "episodes":
+        pairs.append(("episodes", episodes_said(info)))
     if "opened_target_labels" in info:
         seen = info["opened_target_labels"]
         pairs.append(

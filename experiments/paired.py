@@ -74,6 +74,12 @@ def _right_span(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     return (labels == predictions).all(-1).astype(np.float64)
 
 
+def _right_answers(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """1 where every token of an answer is right, its end among them."""
+    right = (labels == predictions) | (labels == IGNORED)
+    return right.all(-1).astype(np.float64)
+
+
 def _minus_squared_error(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Higher is better: minus the squared error, averaged over further axes."""
     error = np.asarray(predictions, np.float64) - np.asarray(labels, np.float64)
@@ -93,6 +99,7 @@ ROW_SCORES = {
     "multilabel": RowScore(_right, "the share of right labels"),
     "tokens": RowScore(_right_tokens, "the share of right tokens"),
     "span": RowScore(_right_span, "right spans"),
+    "seq2seq": RowScore(_right_answers, "answers right in every token"),
     "regression": RowScore(_minus_squared_error, "the squared error"),
     "fewshot": RowScore(_right_tokens, "the share of right queries of an episode"),
     "fewshot_regression": RowScore(_minus_squared_error, "an episode's squared error"),

@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments.transforms import called
-from tl_jax.algorithms import Penalty, bss, co_tuning, delta, l2_sp
+from tl_jax.algorithms import (
+    Penalty,
+    bss,
+    co_tuning,
+    delta,
+    l2_sp,
+    near_identity,
+    orthogonal,
+    sparse_diffs,
+)
 from tl_jax.transfer import keep_head
 from tl_jax.tree import one_of
 from tl_jax.types import Transfer
@@ -32,6 +41,9 @@ PENALTIES: Mapping[str, Entry] = {
     "l2_sp": Entry(l2_sp),
     "delta": Entry(delta),
     "bss": Entry(bss),
+    "near_identity": Entry(near_identity),
+    "orthogonal": Entry(orthogonal),
+    "sparse_diffs": Entry(sparse_diffs),
     "co_tuning": Entry(
         *(co_tuning, keep_head, "relation", {"temperature": 1.0}),
         tasks=("classification",),

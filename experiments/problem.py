@@ -59,9 +59,7 @@ class Problem(NamedTuple):
         """
         shard, shards = share(self.layout)
         made = data.loader(
-            self.encoded.columns,
-            self.encoded.labels,
-            rows,
+            *self.encoded.training(rows),
             self.config.batch_size,
             seed,
             buckets=self.encoded.buckets,

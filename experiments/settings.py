@@ -39,6 +39,7 @@ AT_LEAST = {
     "data.split_seed": 0,
     "data.size": 0,
     "data.target_length": 2,
+    "data.pack": 0,
     "writing.beams": 1,
     "model.patch": 0,
     "model.channels": 0,

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.tasks import TASKS
+from experiments.tasks import TASKS, TEXTS
 from tl_jax import data
 from tl_jax.tree import no_match
 
@@ -19,6 +19,7 @@ KINDS = {
     "span": "spans",
     "fewshot": "classes",
     "seq2seq": "texts",
+    "causal": "texts",
 }
 """Task -> what `data.task` must say of the labels."""
 FEW_SHOT = {
@@ -35,7 +36,7 @@ FEW_SHOT = {
     "meta-dataset": (data.meta_dataset, ("dataset_spec.json",)),
 }
 """Published set -> (reader, what tells its folder); `NAME:FOLDER` is read by it."""
-COLUMNS = {"tokens": ("tokens", "labels"), "seq2seq": ("text", "target")}
+COLUMNS = {"tokens": ("tokens", "labels"), **dict.fromkeys(TEXTS, ("text", "target"))}
 """Task -> (text, label) columns of a file where the config names none."""
 
 
@@ -132,7 +133,7 @@ def _from_file(path: Path, config: ConfigDict) -> data.Examples:
     if config.task == "span":
         return data.from_questions(path)
     text, label = columns_of(config)
-    if config.task == "seq2seq":
+    if config.task in TEXTS:
         return data.from_pairs(path, text=text, target=label)
     if config.task == "tokens":
         return data.from_tagged(path, tokens=text, labels=label)

@@ -9,9 +9,10 @@ from ml_collections import ConfigDict
 from experiments.algorithms import Recipe, recipe_of
 from experiments.given import given_by
 from experiments.penalties import Added, First, make_penalties
-from experiments.transforms import make_transfer
+from experiments.transforms import called, make_transfer
 from tl_jax import optim
 from tl_jax.pretrained.spec import SHAPE
+from tl_jax.transfer import rank_budget
 from tl_jax.tree import no_match
 from tl_jax.types import Transfer
 
@@ -71,11 +72,12 @@ FIELDS = {
     "train": "",
     "patience": -1,
     "penalties": {},
+    "budget": {},
     "frozen": False,
 }
 PHASE_FIELDS = (
     *("plan", "fit", "steps", "rate", "optimiser", "schedule"),
-    *("learner", "train", "patience", "penalties"),
+    *("learner", "train", "patience", "penalties", "budget"),
 )
 FITTED = ("classification", "multilabel", "tokens", "regression")
 FITS = {"linear_probe": FITTED, "ridge": FITTED}
@@ -249,8 +251,15 @@ def make_optimiser(
     shape = merged["schedule"] or settings.schedule
     warmup, end = settings.warmup if steps else 0, settings.end
     curve = optim.schedule(shape, merged["rate"], max(steps, 1), warmup, end)
+    budget = dict(merged["budget"])
 
     def make(first: int) -> Any:
+        tx = plain(first)
+        if not budget or not steps:
+            return tx
+        return called(rank_budget, {"tx": tx, "steps": steps, **budget}, "budget")
+
+    def plain(first: int) -> Any:
         def rate(step: Any) -> Any:
             return curve(step - first)
 
@@ -262,4 +271,5 @@ def make_optimiser(
             rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay
         )
 
+    make(0)  # raises for a budget that does not fit
     return make

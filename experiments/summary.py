@@ -14,6 +14,11 @@ _LOWER_IS_BETTER = (
 )
 
 
+ONE = {"ways": "way", "shots": "shot", "queries": "query"}
+JUDGED = {"validation": "choose by", "test": "test with"}
+"""Field of `config.episodes` -> what its episodes are for."""
+
+
 class Score(NamedTuple):
     """One figure of one strategy over its seeds; `sd` is None for a single seed."""
 
@@ -67,6 +72,12 @@ class Summary(NamedTuple):
         return any(row.done < row.expected for row in self.rows)
 
     @property
+    def units(self) -> str:
+        """What the test set holds, in words: scores are means over these."""
+        few = str(self.study.info.get("task", "")).startswith("fewshot")
+        return "episodes" if few else "rows"
+
+    @property
     def best(self) -> Row | None:
         """The row with the best mean of the headline metric, of those with all seeds.
 
@@ -105,6 +116,15 @@ def summarise(study: Study) -> Summary:
         rows.append(row)
     base = next((row for row in rows if row.name == reference), None)
     return Summary(study, metric, metrics, higher, tuple(rows), base)
+
+
+def episodes_said(info: Mapping[str, Any]) -> str:
+    """What an episode of the study holds, and how many judge; regressions: no ways."""
+    own = info.get("config", {}).get("episodes", {})
+    sizes = [n for n in ONE if n in own and (n != "ways" or info.get("classes"))]
+    said = ", ".join(f"{own[n]} {n if own[n] != 1 else ONE[n]}" for n in sizes)
+    counts = [f"{own[n]:,} to {does}" for n, does in JUDGED.items() if n in own]
+    return "; ".join(filter(None, (said, ", ".join(counts))))
 
 
 def higher_is_better(metric: str) -> bool:

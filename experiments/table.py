@@ -10,6 +10,8 @@ from experiments import paired
 from experiments.summary import Row, Score, Summary
 
 NOTHING = "–"
+COUNTS = ("diverged",)
+"""Metrics that count rather than measure."""
 PARTIAL = "partial: the study has not finished"
 
 
@@ -163,8 +165,8 @@ def notes(summary: Summary) -> list[str]:
         if task is not None:
             found.append(
                 f"Verdict: paired sign-flip test of {task.words} on the same test "
-                "rows, averaged over the same seeds; two-sided, at the level 0.05, "
-                "not corrected for the number of strategies."
+                f"{summary.units}, averaged over the same seeds; two-sided, at the "
+                "level 0.05, not corrected for the number of strategies."
             )
     for row in summary.rows:
         if row.comparison is not None and row.comparison.why:
@@ -248,11 +250,20 @@ def _width(kept: list[Column], summary: Summary) -> int:
 
 
 def _metric_cell(metric: str) -> Callable[[Row], str]:
+    if metric in COUNTS:
+        return lambda row: counted(row.scores.get(metric))
     return lambda row: spread(row.scores.get(metric))
 
 
 def _step_cell(row: Row) -> str:
     return NOTHING if row.step is None else f"{1000 * row.step:,.0f}"
+
+
+def counted(score: Score | None) -> str:
+    """A count of the test set, a mean over seeds to one decimal."""
+    if score is None:
+        return NOTHING
+    return f"{score.mean:,.1f}" if len(score.values) > 1 else f"{score.mean:,.0f}"
 
 
 def _decimals(value: float | None, digits: int) -> str:

@@ -234,7 +234,7 @@ def fewshot_regression() -> Task:
 IGNORED = -100
 """The label of what nobody scores."""
 EPISODIC = ("fewshot", "fewshot_regression")
-TEXTS = ("seq2seq",)
+TEXTS = ("seq2seq", "causal")
 """Tasks of models that write."""
 TASKS = (
     *("classification", "regression", "multilabel", "tokens", "span"),
@@ -269,7 +269,12 @@ def make_task(
             weights = len(labels) / (len(classes) * np.maximum(counts, 1))
             weights = jnp.asarray(weights, jnp.float32)
         return classification(len(classes), smoothing, weights)
-    if name in TEXTS and class_weights == "none":
+    if name == "causal" and not smoothing and class_weights == "none":
+        from experiments.causal_task import causal
+        from experiments.writing_task import until_end
+
+        return causal(until_end(tokenizer), length)
+    if name == "seq2seq" and class_weights == "none":
         from experiments.writing_task import seq2seq, until_end
 
         return seq2seq(until_end(tokenizer), length, smoothing)

@@ -25,8 +25,14 @@ def flops_of(program: Any) -> float | None:
     return None if not found else found.get("flops")
 
 
-def training(model: Any, plan: Any, tx: Any, stream: dict[str, Any]) -> Ready:
-    """Supervised steps on one batch, as a study runs them.
+def training(
+    model: Any,
+    plan: Any,
+    tx: Any,
+    stream: dict[str, Any],
+    loss: Callable | None = None,
+) -> Ready:
+    """Supervised steps on one batch, as a study runs them; `loss` of classes if None.
 
     The frozen leaves are an argument beside the state, and only the state is donated.
     """
@@ -37,11 +43,11 @@ def training(model: Any, plan: Any, tx: Any, stream: dict[str, Any]) -> Ready:
     from tl_jax.transfer import totals
     from tl_jax.types import Player
 
-    def loss(outputs: Any, stream: Any) -> Any:
+    def of_classes(outputs: Any, stream: Any) -> Any:
         return cross_entropy(outputs.logits, stream["labels"])
 
     players = {PLAYER: Player(model, plan, tx)}
-    algorithm = supervised(players, loss)
+    algorithm = supervised(players, loss or of_classes)
     key = jax.random.key(0)
     state, frozen = algorithm.init(key, players)
     batch = jax.device_put({"train": stream})

@@ -13,14 +13,20 @@ from tl_jax.algorithms import (
     current,
     delta,
     l2_sp,
+    near_identity,
     replan,
+    sparse_diffs,
     supervised,
 )
 from tl_jax.losses import cross_entropy
 from tl_jax.models import bert, resnet
 from tl_jax.optim import adamw, sgd
 from tl_jax.transfer import (
+    adapter,
+    adapter_fusion,
     chain,
+    diff_pruning,
+    expected_l0,
     freeze,
     full,
     keep_head,
@@ -302,3 +308,30 @@ def test_a_plan_that_does_not_fit_is_told_before_a_step(model, base):
     stream = {"inputs": {"tokens": jnp.zeros((2, 3), int)}, "labels": jnp.zeros(2, int)}
     with pytest.raises(ValueError, match="no layer 3; the model has 3, 0 to 2"):
         made.step(state, frozen, {"train": stream | {"weight": jnp.ones(2)}}, KEY)
+
+
+def test_open_gates_have_a_price(model, base, batch):
+    plan = chain(freeze(".*"), diff_pruning("blocks/1/mlp/up"))(KEY, base)
+    made, _, state, frozen = make(model, plan, {"gates": sparse_diffs(1e-3)})
+    new, metrics = run(made, state, frozen, batch, 3)
+    before = float(expected_l0(merge(state.train["model"], frozen["model"])))
+    after = float(expected_l0(merge(new.train["model"], frozen["model"])))
+    assert after < before
+    assert 1e-3 * after < metrics["penalty/gates"] <= 1e-3 * before
+
+
+def test_values_of_a_fusion_stay_near_the_identity(model, base, batch):
+    names = ("first", "second")
+    two = [adapter(width=2, name=name) for name in names]
+    plan = chain(freeze(".*"), *two, adapter_fusion(names))(KEY, base)
+    rng = np.random.default_rng(3)
+    moved = jax.tree.map(lambda x: x + rng.normal(0, 0.1, x.shape), plan.params)
+    plan = plan._replace(params=moved)
+    made, _, state, frozen = make(model, plan, {"values": near_identity(0.5)})
+    want = 0.0
+    for path, leaf in numbers(plan.params).items():
+        if path.endswith("value/kernel") and "/patch/fusion" in path:
+            want += 0.5 * ((leaf - np.eye(len(leaf))) ** 2).sum()
+    _, metrics = jax.jit(made.step)(state, frozen, batch, KEY)
+    np.testing.assert_allclose(metrics["penalty/values"], want, rtol=1e-5)
+    assert want > 0.1

@@ -28,9 +28,9 @@ NAMED = ("maml", "meta_sgd", "reptile")
 
 @pytest.fixture(scope="module")
 def waves(tmp_path_factory):
-    """Twenty steps of three learners on sine waves."""
+    """Twenty steps of three learners on sine waves, and of an oracle."""
     folder = tmp_path_factory.mktemp("waves")
-    run(sines(*NAMED), folder)
+    run(sines(*NAMED, "oracle"), folder)
     return folder
 
 
@@ -91,6 +91,20 @@ def test_the_report_draws_adaptation_and_fits(waves):
         assert (waves / name).read_bytes().startswith(b"\x89PNG")
     assert "Adaptation" in page
     assert "Fits of some test tasks" in page
+    assert "Dashed: learners that take no steps." in page
+    assert "over test episodes" in page
+    assert "on the same test rows" not in page
+    assert "3 shots, 3 queries; 8 to choose by, 16 to test with" in page
+
+
+def test_the_oracle_takes_no_steps_and_counts_are_whole(waves):
+    found = result(waves, "oracle")
+    assert found["after"] == {}
+    assert not (waves / "oracle" / "0" / "adaptation.npz").exists()
+    head, _, *rows = (waves / "table.md").read_text().splitlines()
+    where = [cell.strip() for cell in head.split("|")].index("diverged")
+    counts = [row.split("|")[where].strip() for row in rows[:4]]
+    assert all(count.isdigit() for count in counts), counts
 
 
 def test_predict_refuses_what_has_no_labels_of_its_own(waves, capsys):
@@ -106,6 +120,17 @@ def test_a_study_of_pictures(classes):
         assert 0.5 <= found["test"]["accuracy"] <= 1
         low, high = found["test"]["intervals"]["accuracy"]
         assert low <= found["test"]["accuracy"] <= high
+
+
+def test_a_report_says_what_an_episode_is_and_lists_few_classes(classes, monkeypatch):
+    from experiments import page, report
+
+    text = (classes / "report.html").read_text()
+    assert "2 ways, 1 shot, 2 queries; 4 to choose by, 8 to test with" in text
+    assert "8: a, b, c, d, e, f, g, h<" in text
+    monkeypatch.setattr(page, "CLASSES", 3)
+    text = report.build(classes).read_text()
+    assert "8: a, b, c and 5 more<" in text
 
 
 def test_test_episodes_are_the_same_for_all_strategies_and_seeds(classes):

@@ -7,9 +7,10 @@ from tiny_study import strategies
 
 from configs import finetune
 from experiments.strategies import make_strategy
-from tl_jax.transfer import full, top
+from tl_jax.transfer import adalora, full, top
 from tl_jax.tree import flatten, matches, paths
 
+KEY = jax.random.key(0)
 PRESETS = tuple(finetune.get_config().strategies)
 EVERYTHING = ("full", "lp_ft", "gradual", "plateau", "l2_sp", "delta", "bss")
 
@@ -51,6 +52,22 @@ def test_every_preset_builds(name, params):
         assert last < everything | {p for p in last if "/patch/" in p}
     if name == "bias":
         assert all(path.endswith("bias") or path == "head/kernel" for path in last)
+
+
+def test_a_budget_wraps_the_optimiser_and_is_checked_at_once():
+    own = finetune.get_config("adalora")
+    own.steps = 10
+    (phase,) = make_strategy("adalora", own).phases
+    plan = adalora(12, "head")(KEY, full({"head": {"kernel": np.ones((16, 16))}}))
+    state = phase.tx(0).init(plan.params)
+    assert state.kept["head.patch.adalora"].shape == (12,)
+    assert list(phase.added.penalties) == ["orthogonal"]
+    own.strategies.adalora.budget = {"target": 8, "strat": 1}
+    with pytest.raises(ValueError, match=r"adalora.*budget: .*'strat'.*nearest: start"):
+        make_strategy("adalora", own)
+    own.strategies.adalora.budget = {"target": 8, "start": 10}
+    with pytest.raises(ValueError, match="start 10|and 10 at the start"):
+        make_strategy("adalora", own)
 
 
 def test_gradual_unfreezing_opens_from_the_top(params):

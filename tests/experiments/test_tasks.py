@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.evaluate import predict_all, score
-from experiments.tasks import TASKS, make_task
+from experiments.tasks import TASKS, TEXTS, make_task
 from tl_jax.types import Outputs
 
 NAMES = ("a", "b", "c")
@@ -111,7 +111,7 @@ def test_metrics_by_hand(name, logits, labels, wanted):
         assert found[metric] == pytest.approx(value), metric
 
 
-@pytest.mark.parametrize("name", set(TASKS) - {"classification"})
+@pytest.mark.parametrize("name", set(TASKS) - {"classification", *TEXTS})
 def test_what_belongs_to_classification_alone(name):
     with pytest.raises(ValueError, match="belong to classification"):
         make_task(name, NAMES, smoothing=0.1)

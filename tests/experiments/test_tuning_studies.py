@@ -22,7 +22,7 @@ from experiments.strategies import make_strategy
 from tl_jax import estimators
 from tl_jax.algorithms import START
 from tl_jax.estimators.linear_probe import STRENGTHS
-from tl_jax.tree import flatten
+from tl_jax.tree import copy, flatten
 
 PLATEAU = {
     "rate": 1e-6,
@@ -121,7 +121,8 @@ def forget_the_start(monkeypatch):
 
     def restore(saved, step, state, frozen):
         new, frozen = whole(saved, step, state, frozen)
-        start = {"model": new.memory[START]["model"] | {"params": new.train["model"]}}
+        here = copy(new.train["model"])
+        start = {"model": new.memory[START]["model"] | {"params": here}}
         return new._replace(memory=new.memory | {START: start}), frozen
 
     monkeypatch.setattr(store, "restore", restore)
@@ -176,9 +177,7 @@ def test_penalties_by_config(tiny_model, source, tmp_path):
 def test_starts_and_joined_blocks(tiny_model, source):
     config = small(tiny_model, source)
     config.model.stack = True
-    with pytest.raises(
-        ValueError, match="phased.penalties: l2_sp keeps .* stack=False"
-    ):
+    with pytest.raises(ValueError, match=r"penalties: l2_sp keeps .*stack=False"):
         make_strategy("phased", strategies(config, phased=PLATEAU))
 
 

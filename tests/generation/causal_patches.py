@@ -134,7 +134,7 @@ PATCHES = {
     "prefix": t.prefix(3, std=1.0),
     "prefix_network": t.prefix(3, hidden=4, shift=True, std=1.0),
     "prompt": t.prompt(3, std=1.0),
-    "p_tuning": moved(t.p_tuning(3, 8)),
+    "p_tuning": moved(t.p_tuning(3, hidden=8)),
     "deep_prompt": deep,
     "pfeiffer": bottleneck(Bottleneck, r"blocks/\d+", ("mlp",)),
     "parallel": bottleneck(Parallel, r"blocks/\d+/attention", ("query",)),

@@ -86,6 +86,16 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     }
 
 
+def invert(model: torch.nn.Module) -> None:
+    """The inverse before the decoder, as AdapterHub's own language model heads have.
+
+    Transformers' classes go without it there.
+    """
+    block = model.bert.invertible_adapters["a"]
+    decoder = model.cls.predictions.decoder
+    decoder.register_forward_pre_hook(lambda _, given: (block(given[0], rev=True),))
+
+
 def record(name: str, model: torch.nn.Module, inputs: dict) -> dict[str, np.ndarray]:
     """Weights, logits, and weights after a step."""
     weights = {n: w for n, w in model.named_parameters() if not_base(n)}
@@ -121,6 +131,8 @@ def main() -> None:
         else:
             model.train_adapter("a")
         model.eval()
+        if name == "invertible":
+            invert(model)
         torch.manual_seed(seed)
         with torch.no_grad():
             for own, weight in model.named_parameters():

@@ -268,3 +268,20 @@ def test_shapes_that_do_not_fit_raise():
             call()
     with pytest.raises(ValueError, match="smoothing"):
         losses.cross_entropy(draw(B, C), ints(C, B), smoothing=1.5)
+
+
+def test_next_tokens_by_a_loop():
+    """Each labelled token under the logits of the place in front of it."""
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(3, 5, 7)).astype(np.float32)
+    labels = rng.integers(0, 7, (3, 5))
+    labels[0, :3] = labels[1, 2] = labels[2, 1:] = -100
+    got = losses.next_token_cross_entropy(jnp.asarray(logits), jnp.asarray(labels))
+    for row in range(3):
+        found = []
+        for at in range(1, 5):
+            if labels[row, at] != -100:
+                own = logits[row, at - 1].astype(np.float64)
+                found.append(np.log(np.exp(own).sum()) - own[labels[row, at]])
+        want = np.mean(found) if found else 0.0  # the third row has its first alone
+        np.testing.assert_allclose(got[row], want, rtol=1e-5)

@@ -1,5 +1,6 @@
 """The encoder-decoder: sides, padding, tables, stacks, patches, steps with a cache."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -187,6 +188,65 @@ def test_a_prompt_of_embeddings_is_those_tokens():
     assert got.hidden[1].shape == (2, 5, 16)
     own = run(model, params, np.stack([TOKENS[0]] * 2), None, mask=mask).tokens
     np.testing.assert_allclose(got.features, own[:, 2:5].mean(1), **CLOSE)
+
+
+def test_prompt_tuning_sees_no_padding_and_moves_alone():
+    """The transform of words in front, beside the node of these tests."""
+    model, params = made()
+    ids = tuple(TOKENS[0, :2].tolist())
+    add = transfer.chain(
+        transfer.freeze(".*"), transfer.prompt(2, init="text", ids=ids)
+    )
+    plan = add(jax.random.key(1), transfer.full(params))
+    train, _ = transfer.partition(plan.params, transfer.trainable(plan.rates))
+    assert [leaf.shape for leaf in jax.tree.leaves(train)] == [(2, 16)]
+    rest, whole = TOKENS[:1, 2:], TOKENS[:1]
+    want = run(model, params, whole, WRITTEN[:1])
+    for front, back in ((0, 0), (0, 2), (3, 0)):
+        wide = np.pad(rest, ((0, 0), (front, back)), constant_values=5)
+        mask = np.pad(np.ones_like(rest), ((0, 0), (front, back)))
+        got = run(model, plan.params, wide, WRITTEN[:1], mask=mask)
+        if not front:  # positions are places: padding in between moves the prompt off
+            np.testing.assert_allclose(got.logits, want.logits, **CLOSE)
+        other = np.where(mask, wide, 8)
+        again = run(model, plan.params, other, WRITTEN[:1], mask=mask)
+        np.testing.assert_allclose(got.logits, again.logits, **CLOSE)
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+def test_prompt_tuning_is_pefts(tmp_path):
+    """PEFT's prompt in front of the encoder alone: same logits, padding included."""
+    import peft
+    import record_t5 as record
+    import torch
+
+    from tl_jax import pretrained
+
+    base = record.make("T5ForConditionalGeneration", {}, 4, 0.25)
+    base.save_pretrained(tmp_path)
+    found, values = pretrained.load(tmp_path), record.inputs_for(2)
+    config = peft.PromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3, num_transformer_submodules=1
+    )
+    tuned = peft.get_peft_model(base, config).eval()
+    own = tuned.prompt_encoder["default"].embedding.weight.detach().numpy()
+    plan = transfer.prompt(3)(jax.random.key(0), transfer.full(found.params))
+    node = tree.get(plan.params, "embed/patch")["prompt"]
+    node = replace(node, tokens=jnp.asarray(own))
+    params = tree.put(plan.params, "embed/patch/prompt", node)
+    given = {name: torch.tensor(value).long() for name, value in values.items()}
+    with torch.no_grad():
+        theirs = tuned(
+            input_ids=given["tokens"],
+            attention_mask=given["mask"],
+            decoder_input_ids=given["decoder_tokens"],
+            decoder_attention_mask=given["decoder_mask"],
+        ).logits.numpy()
+    got = compiled(found.model.apply, params, values).logits
+    shown = values["decoder_mask"].astype(bool)
+    far = np.abs(got - theirs)[shown].max() / np.abs(theirs[shown]).max()
+    assert far <= 2e-5
 
 
 def with_patches(params):

@@ -88,7 +88,9 @@ def agrees(
     assert moving == sum(array.size for array in want.values())
     for path, array in want.items():
         assert far(after[path], array) <= 1e-5, path
-        assert far(after[path] - before[path], array - before[path]) <= 2e-3, path
+        moved = np.abs(array - before[path]).max()
+        # A gradient that is zero by symmetry is noise in both.
+        assert np.abs(after[path] - array).max() <= 2e-3 * moved + 1e-6, path
 
 
 def far(found, expected) -> float:

@@ -13,7 +13,15 @@ from tl_jax.algorithms.core import (
 )
 from tl_jax.algorithms.many import Each, many, one_of_many
 from tl_jax.algorithms.penalised import START, Penalty, Seen
-from tl_jax.algorithms.penalties import bss, co_tuning, delta, l2_sp
+from tl_jax.algorithms.penalties import (
+    bss,
+    co_tuning,
+    delta,
+    l2_sp,
+    near_identity,
+    orthogonal,
+    sparse_diffs,
+)
 from tl_jax.algorithms.rules import accumulated, clipped, plain
 from tl_jax.algorithms.supervised import supervised, weight_of
 
@@ -38,11 +46,14 @@ __all__ = [
     "ema",
     "l2_sp",
     "many",
+    "near_identity",
     "one_of_many",
+    "orthogonal",
     "per_task",
     "plain",
     "replan",
     "sequence",
+    "sparse_diffs",
     "supervised",
     "weight_of",
 ]

@@ -10,6 +10,8 @@ from tl_jax.losses.regularisers import (
 )
 from tl_jax.losses.supervised import cross_entropy
 from tl_jax.nn import dense
+from tl_jax.transfer import expected_l0, fusion_penalty
+from tl_jax.transfer.low_rank import orthogonality
 from tl_jax.tree import (
     compile_rule,
     get,
@@ -123,6 +125,37 @@ def co_tuning(strength: float = 2.3, *, site: str = "source") -> Penalty:
             )
 
     return Penalty(value, check=check)
+
+
+def orthogonal(strength: float = 0.5, *, squared: bool = False) -> Penalty:
+    """Keep the factors of AdaLoRA's patches orthonormal (Zhang et al., 2023).
+
+    strength * `transfer.orthogonality`, 0.5 times the mean norm as in PEFT. Raises
+    ValueError for a negative strength.
+    """
+    _positive("orthogonal", strength=strength)
+    return Penalty(lambda seen: strength * orthogonality(seen.params, squared=squared))
+
+
+def sparse_diffs(strength: float = 1e-7) -> Penalty:
+    """Close the gates of `diff_pruning` (Guo et al., 2021).
+
+    strength * `transfer.expected_l0`: the expected number of open coordinates, so that
+    0.1 over the number of the kernels' own is a tenth when all are open. Raises
+    ValueError for a negative strength.
+    """
+    _positive("sparse_diffs", strength=strength)
+    return Penalty(lambda seen: strength * expected_l0(seen.params))
+
+
+def near_identity(strength: float = 0.01) -> Penalty:
+    """Keep the values of AdapterFusion near the identity (Pfeiffer et al., 2021).
+
+    `transfer.fusion_penalty`: strength sum (V - I)^2. Raises ValueError for a negative
+    strength.
+    """
+    _positive("near_identity", strength=strength)
+    return Penalty(lambda seen: fusion_penalty(seen.params, strength))
 
 
 def _positive(name: str, **strengths: float) -> None:

@@ -14,6 +14,7 @@ from tl_jax.assets import Asset, Progress, Report
 from tl_jax.data.glyph_assets import FONTS, LICENCE
 from tl_jax.data.glyph_set import glyphs
 from tl_jax.data.image_catalogue import read_emoji, read_fashion, read_mnist
+from tl_jax.data.instructions import instructions
 from tl_jax.data.phrases import phrases
 from tl_jax.data.readers import from_folder
 from tl_jax.data.sources import Examples, from_arrays
@@ -103,6 +104,9 @@ def catalogue() -> dict[str, Entry]:
         )
     table["digits"] = Entry(
         "classes", (), 1797, 10, "CC-BY-4.0 (UCI, through scikit-learn)", read_digits
+    )
+    table["instructions"] = Entry(
+        "texts", (), 317, 0, "Apache-2.0 (generated)", instructions
     )
     table["phrases"] = Entry("texts", (), 15_120, 0, "CC0-1.0 (generated)", phrases)
     table["glyphs"] = Entry(

@@ -110,6 +110,18 @@ def token_cross_entropy(
     return total / jnp.maximum(labelled(labels, ignore), 1.0)
 
 
+def next_token_cross_entropy(
+    logits: Array, labels: Array, *, ignore: int = -100
+) -> Array:
+    """Cross entropy of each labelled token, said by the one in front of it, averaged.
+
+    logits [B T C] of a causal model, labels [B T] int: the row's own tokens where they
+    are to be learned, `ignore` elsewhere -> [B]; 0 for a row without any. The first
+    token has nothing in front, so that nobody learns it.
+    """
+    return token_cross_entropy(logits[:, :-1], labels[:, 1:], ignore=ignore)
+
+
 def span_cross_entropy(logits: Array, spans: Array, mask: Array) -> Array:
     """Cross entropy of a span's first and last token, averaged (Devlin et al., 2019).
 

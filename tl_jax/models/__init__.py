@@ -1,5 +1,6 @@
 """One file a family: a constructor that returns a `Model`."""
 
+from tl_jax.models.answering import answering
 from tl_jax.models.bert import bert
 from tl_jax.models.context import full_context
 from tl_jax.models.conv4 import conv4
@@ -19,6 +20,7 @@ from tl_jax.models.vit import vit
 from tl_jax.models.writing import writing
 
 __all__ = [
+    "answering",
     "bert",
     "conv4",
     "efficientnet_lite",

@@ -133,8 +133,8 @@ def bert(
         return first
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
-        params = expand(params)
-        k_embed, k_blocks, k_head = keys(key, 3)
+        k_embed, k_blocks, k_head, k_root = keys(key, 4)
+        params = expand(params, k_root)
         x, mask = embeddings(params["embed"], inputs, k_embed)
 
         def step(site: Params, x: Array, key: Key | None) -> Array:

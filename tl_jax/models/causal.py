@@ -70,8 +70,8 @@ def causal(style: Style, init: Callable, width: int, remat: bool = False) -> Mod
     heads = dict(heads=style.heads, kv_heads=style.kv_heads)
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
-        params = expand(params)
-        k_embed, k_blocks, k_head = keys(key, 3)
+        k_embed, k_blocks, k_head, k_root = keys(key, 4)
+        params = expand(params, k_root)
         x, mask, at, bias = entered(style, params["embed"], inputs, k_embed)
         how = heads | dict(turn=style.turn(at), causal=True, bias=bias)
         how |= dict(rate=style.rate, rules=style.rules)
@@ -156,8 +156,8 @@ def apart(parts: Array, count: int) -> Array:
 
     parts [B T] numbers; those that patches put in front are seen by all.
     """
-    front = jnp.full((len(parts), count - parts.shape[1]), -1, parts.dtype)
-    parts = jnp.concatenate([front, parts], axis=1)
+    more = count - parts.shape[1]
+    parts = jnp.pad(jnp.asarray(parts), ((0, 0), (more, 0)), constant_values=-1)
     seen = (parts[:, :, None] == parts[:, None]) | (parts[:, None] < 0)
     return jnp.where(seen, 0.0, -1e9)[:, None]
 

@@ -91,8 +91,8 @@ def t5(
         return params, {}
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
-        params = expand(params)
-        k_encoder, k_decoder, k_head = keys(key, 3)
+        k_encoder, k_decoder, k_head, k_root = keys(key, 4)
+        params = expand(params, k_root)
         coded = encode(style, params, inputs, k_encoder)
         states, tokens, mask = own_tokens(
             inputs["tokens"].shape[1], coded.states, coded.tokens, coded.mask

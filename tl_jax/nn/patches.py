@@ -85,16 +85,21 @@ def weighted(
     return jax.checkpoint(anew)(x, site[leaf])
 
 
-def expand(params: Params) -> Params:
+def expand(params: Params, key: Key | None = None) -> Params:
     """Run the patches at the root, whose weights live at no single site.
 
     Each is `patch.expand(params) -> params` and may add patches anywhere below; the
-    tree that a checkpoint holds is the one before.
+    tree that a checkpoint holds is the one before. With a key, one that has
+    `sampled(key) -> patch` is replaced by that first: what a step draws for many
+    sites at once.
     """
     found = params.get("patch", {})
     for name in sorted(found):
-        if found[name].point == "root":
-            params = found[name].expand(params)
+        patch = found[name]
+        if patch.point == "root":
+            if key is not None and hasattr(patch, "sampled"):
+                patch = patch.sampled(stable_key(key, name))
+            params = patch.expand(params)
     return params
 
 

@@ -77,7 +77,7 @@ def save(
                 f"source has no {needed!r}: only what `load` gave is saved"
             )
     _refuse_patches(pretrained.params)
-    config, recipe = _describe(pretrained, labels)
+    config, recipe = described(pretrained, labels)
     arrays, widened = _arrays(pretrained, recipe, config)
     if widened:
         config |= {f: "float32" for f in ("dtype", "torch_dtype") if f in config}
@@ -132,10 +132,10 @@ def _refuse_patches(params: Params) -> None:
         )
 
 
-def _describe(
+def described(
     pretrained: Pretrained, labels: Sequence[str] | None
 ) -> tuple[dict[str, Any], Recipe]:
-    """config.json of what is saved, and its recipe."""
+    """config.json of what `save` would write, and its recipe; raises as it does."""
     config, options = dict(pretrained.source["config"]), pretrained.source["options"]
     reader, head = reader_of(config), pretrained.params.get("head")
     architecture = reader.architecture(config, options, head is not None)

@@ -3,8 +3,10 @@
 from experiments.benchmarks.kinds import Row
 from experiments.benchmarks.rows import (
     efficientnet,
+    eight,
     features,
     full,
+    language,
     lora,
     maml,
     pipeline,
@@ -17,7 +19,7 @@ from experiments.benchmarks.rows import (
 )
 
 MODULES = (
-    *(lora, tuned, full, features, vit, resnet, efficientnet, probe),
+    *(lora, eight, tuned, language, full, features, vit, resnet, efficientnet, probe),
     *(maml, prototypes, startup, pipeline),
 )
 ROWS: dict[str, Row] = {row.name: row for module in MODULES for row in module.ROWS}

@@ -261,8 +261,8 @@ def test_only_factors_move(method):
 class Square:
     """y^2: what no kernel absorbs."""
 
-    point = "product"
-    rates: ClassVar[dict] = {}
+    point: ClassVar[str] = "product"
+    rates: ClassVar[dict[str, float]] = {}
     one: jax.Array
 
     def __call__(self, site, value, *, x=None, key=None):

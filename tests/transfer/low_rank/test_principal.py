@@ -1,5 +1,7 @@
 """LoRA that begins with a part of the kernel, and its way back to an ordinary one."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -35,7 +37,9 @@ def drawn(*shape, seed=0):
 
 @pytest.fixture
 def base():
-    return {"blocks": {str(i): {"lin": {"kernel": drawn(6, 8, seed=i)}} for i in "01"}}
+    return {
+        "blocks": {str(i): {"lin": {"kernel": drawn(6, 8, seed=int(i))}} for i in "01"}
+    }
 
 
 def tuned(method, base):
@@ -45,11 +49,9 @@ def tuned(method, base):
     for i in "01":
         at = f"blocks/{i}/lin/patch/lora"
         own = params["blocks"][i]["lin"]["patch"]["lora"]
-        step = drawn(*own.a.shape, seed=5), drawn(*own.b.shape, seed=6)
-        moved = type(own)(
-            own.a + step[0], own.b + step[1], own.scale, own.rate, own.residual
-        )
-        params = put(params, at, moved)
+        step = (0.3 * drawn(*x.shape, seed=5) for x in (own.a, own.b))
+        a, b = (x + by for x, by in zip((own.a, own.b), step, strict=True))
+        params = put(params, at, dataclasses.replace(own, a=a, b=b))
     return plan._replace(params=params)
 
 

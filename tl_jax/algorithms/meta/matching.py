@@ -65,7 +65,8 @@ def matching(
         g, f = fitted.features, outputs.features
         if context is not None:
             inputs = {"support": g, "mask": fitted.member.sum(1) > 0, "query": f}
-            f, _, _, (g,) = context.apply(fitted.context, {}, inputs)[0]
+            seen = context.apply(fitted.context, {}, inputs)[0]
+            f, (g,) = seen.features, seen.hidden
         return attended(fitted.scale * cosines(f, g), fitted.member)
 
     return on_model(model, Head(fit, score), norm=norm, name=name)

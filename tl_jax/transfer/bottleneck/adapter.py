@@ -1,5 +1,6 @@
 """Adapters: a small bottleneck network at each residual sum."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
@@ -10,10 +11,13 @@ from tl_jax.nn import dropout, thin_product
 from tl_jax.nn.activations import ACTIVATIONS, activate
 from tl_jax.transfer.bottleneck.initial import Init, check_init, drawn
 from tl_jax.transfer.graft import graft
-from tl_jax.transfer.plan import rate
+from tl_jax.transfer.plan import chain
+from tl_jax.transfer.plan import rate as set_rate
 from tl_jax.tree import exactly, get, matches, node, one_of, sites, static
 from tl_jax.types import Array, Key, Params, Plan, Transfer
 
+LAYERS = ("attention", "cross", "mlp")
+"""Branches of a block: an adapter of one is the patch `<name>_<layer>` there."""
 BLOCKS = r"(.*/)?blocks/\d+"
 Reads = Literal["branch", "sum", "stream"]
 Order = Literal["post", "pre"]
@@ -112,6 +116,8 @@ def adapter(
     Raises `NoMatch` with the nearest blocks or names, ValueError for a width below 1.
     """
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    for layer in layers:
+        one_of(f"{name}: layer", layer, LAYERS)
     check_adapter(reduction, width, reads, order, activation, scale, init)
 
     def make_at(layer: str, known: Order) -> Callable[[Key, Params], Adapter]:
@@ -126,7 +132,9 @@ def adapter(
 
         return make
 
-    return at_blocks(where, layers, name, make_at, order, isinstance(scale, str))
+    own = at_blocks(where, layers, name, make_at, order)
+    scales = rf".*/patch/{re.escape(name)}_[a-z]+/scale"
+    return chain(own, set_rate(scales, 1.0)) if isinstance(scale, str) else own
 
 
 def at_blocks(
@@ -135,9 +143,8 @@ def at_blocks(
     name: str,
     make_at: Callable[[str, Order], Callable[[Key, Params], Any]],
     order: Order | None,
-    learned: bool,
 ) -> Transfer:
-    """Graft `make_at(layer, order)` at the blocks; a learned scale moves."""
+    """Graft `make_at(layer, order)` as `<name>_<layer>` at the blocks."""
 
     def transfer(key: Key, plan: Plan) -> Plan:
         for layer in layers:
@@ -148,9 +155,6 @@ def at_blocks(
                 if own:
                     patch = f"{name}_{layer}"
                     plan = graft(exactly(own), patch, make_at(layer, kind))(key, plan)
-            if learned:
-                scales = exactly(f"{p}/patch/{name}_{layer}/scale" for p in found)
-                plan = rate(scales, 1.0)(key, plan)
         return plan
 
     return transfer

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from tl_jax.transfer.low_rank.adalora import AdaLoRA
-from tl_jax.tree import NoMatch
+from tl_jax.tree import SEPARATOR, NoMatch, path_of
 from tl_jax.types import Array
 
 Scores = dict[str, dict[str, Array]]
@@ -106,7 +106,12 @@ def _is_node(x: Any) -> bool:
 def _named(tree: Any) -> list[tuple[str, Any]]:
     """(path, node) of everything, AdaLoRA patches whole."""
     found = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_node)
-    return [(jax.tree_util.keystr(path), leaf) for path, leaf in found]
+    return [(_at(path), leaf) for path, leaf in found]
+
+
+def _at(path: tuple) -> str:
+    """A path as one name in a state's dict: no separator of ours."""
+    return path_of(path).replace(SEPARATOR, ".")
 
 
 def _moving(tree: Any) -> Scores:
@@ -163,7 +168,7 @@ def _zeroed(updates: Any, params: Any, stay: dict[str, Array]) -> Any:
     values = dict(_named(params))
 
     def change(path: tuple, own: Any) -> Any:
-        at = jax.tree_util.keystr(path)
+        at = _at(path)
         if at not in stay:
             return own
         fields = {name: getattr(own, name) for name in (*FIELDS, "scale")}

@@ -111,8 +111,9 @@ def lora(
 
     y = x W + (alpha / rank) (x a) b, with b zero at the start, so that the function
     is unchanged (Hu et al., 2021). `where` matches sites that hold a `leaf`; `rate`
-    is the dropout of the branch, `stable` divides alpha by sqrt(rank). The base's
-    rates are untouched: `freeze` them first.
+    is the dropout of the branch, `stable` divides alpha by sqrt(rank). a is normal with
+    variance 1 / I (PEFT's is even in +-1 / sqrt(I)). The base's rates are untouched:
+    `freeze` them first.
 
     A convolution's a has the shape of its kernel, [h w I r], and b is a 1x1
     convolution, [r O], as in PEFT. The two are added to the kernel, since together
