@@ -8,7 +8,9 @@ the weights that it would have had alone; `--config.together=` trains them one b
 The seconds of a run are its share of the sixteen, those of a step and its memory are
 of all. `config.together` is auto, map or vmap (`tl_jax.algorithms.many`).
 
-BBC news, 20 labels a class. Expected: a table of sixteen rows.
+BBC news, 20 labels a class. Expected test accuracy, one seed: .845 to .855 at rate
+0.01, .892 to .925 at 0.03, .897 to .930 at 0.1, .900 to .932 at 0.3. Weights of ranks
+1 and 4 were within 5e-6 of those trained alone, predictions the same.
 """
 
 from ml_collections import ConfigDict

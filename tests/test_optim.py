@@ -254,3 +254,14 @@ def test_lbfgs_solves_a_quadratic_with_holes_beside_a_step():
     for i in range(12):
         train, state = step(train, state, i)
     close(train, goal, rtol=1e-4)
+
+
+def test_a_factor_in_the_state_is_a_rate():
+    params, grads = {"w": jnp.asarray([1.0, -2.0])}, {"w": jnp.asarray([0.5, 3.0])}
+    plain = optim.adamw(lambda step: 0.3 * (step + 1), weight_decay=0.1)
+    curve = optim.adamw(lambda step: 0.1 * (step + 1), weight_decay=0.1)
+    found = []
+    for tx in (plain, optax.chain(curve, optim.by_factor(3.0))):
+        updates, _ = tx.update(grads, tx.init(params), params, step=jnp.asarray(2))
+        found.append(np.asarray(updates["w"]))
+    np.testing.assert_allclose(*found, rtol=1e-6)

@@ -5,11 +5,13 @@ import pytest
 import tiny_study
 from safetensors.numpy import load_file
 
+from configs import lora_sweep
 from experiments import launch, report
 from experiments.loop import Stopped
 from experiments.predict import main as predict
 from experiments.records import read
-from experiments.settings import check
+from experiments.settings import check, names
+from experiments.strategies import make_strategy
 from tl_jax.tree import NoMatch
 
 RUNS = {"low": (1, 0.1), "high": (3, 0.3)}
@@ -137,6 +139,13 @@ def test_what_can_not_run_together_raises(field, value, said, folder, tiny_model
         at[name] = value
     with pytest.raises(ValueError, match=said):
         check(config)
+
+
+def test_the_sweep_is_of_sixteen_that_can_run_together():
+    config = lora_sweep.get_config()
+    check(config)
+    made = [make_strategy(name, config) for name in names(config)]
+    assert len({strategy.title for strategy in made}) == 16
 
 
 def test_an_unknown_batching_raises(folder, tiny_model):

@@ -263,3 +263,35 @@ def test_a_graft_at_a_module_of_two_arrays_raises():
     plan = beside("", 4)(jax.random.key(0), base)
     with pytest.raises(TypeError, match="graft them at a module that returns one"):
         foreign.model.apply(plan.params, {}, x)
+
+
+class Ensemble(nn.Module):
+    """Three layers over one input, lifted by `nn.vmap`."""
+
+    @nn.compact
+    def __call__(self, x):
+        three = nn.vmap(
+            nn.Dense,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=None,
+            axis_size=3,
+        )
+        return three(4, name="members")(x).sum(0)
+
+
+def test_members_of_a_lifted_vmap_have_adapters_of_their_own():
+    x = {"x": jnp.asarray(np.random.default_rng(0).normal(size=(2, 5)), jnp.float32)}
+    foreign = linen(Ensemble(), x)
+    start = full(*foreign.model.init(jax.random.key(0)))
+    own = over_layers("members", lora(2, "members"))
+    plan = chain(own, foreign.check)(jax.random.key(1), start)
+    site = perturbed(plan.params)["members"]
+    patch = site["patch"]["lora"]
+    assert patch.a.shape == (3, 5, 2)
+    assert np.abs(patch.a[0] - patch.a[1]).max() > 0.1
+    got = foreign.model.apply({"members": site}, {}, x)[0].logits
+    kernel = site["kernel"] + patch.scale[:, None, None] * (patch.a @ patch.b)
+    close(
+        got, (jnp.einsum("bi,nio->nbo", x["x"], kernel) + site["bias"][:, None]).sum(0)
+    )
