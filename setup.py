@@ -31,7 +31,7 @@ REQUIRED = [
     "tokenizers>=0.22",
 ]
 EXTRAS = {
-    "test": ["pytest>=8.3", "ruff>=0.9"],
+    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9"],
     "tfds": ["tensorflow-datasets>=4.9.10"],
     "tensorboard": ["tensorboardX>=2.6.2"],
     "flax": ["flax>=0.12.8"],
