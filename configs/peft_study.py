@@ -2,8 +2,8 @@
 
 python -m experiments.main --config configs/peft_study.py --workdir runs/peft
 
-VADER's tweets, positive or negative, 100 labels a class for training and 100 for
-validation, 400 test tweets cut to 40 tokens; 40 steps of 16 for every method, three
+VADER's tweets, positive or negative, 100 labels a class for training and 40 for
+validation, 300 test tweets cut to 32 tokens; 30 steps of 16 for every method, three
 seeds. The report holds accuracy, trainable parameters, milliseconds a step, memory,
 what is saved, and the edge of accuracy over parameters (Pareto).
 """
@@ -79,14 +79,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.reference = "probe"
     config.run = arg or ",".join(METHODS)
     config.data.source = "vader/tweets"
-    config.data.length = 40
-    config.data.buckets = (40,)
-    config.data.test_limit = 400
+    config.data.length = 32
+    config.data.buckets = (32,)
+    config.data.test_limit = 300
     config.data.per_class = 100
-    config.data.validation_per_class = 100
-    config.steps = 40
+    config.data.validation_per_class = 40
+    config.steps = 30
     config.batch_size = 16
-    config.every.evaluate = 40
+    config.every.evaluate = 30
     config.select = "last"
     config.model.dropout = 0.0
     config.allocator = "keep"
