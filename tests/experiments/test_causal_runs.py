@@ -13,6 +13,8 @@ from tiny_study import result, run, strategies
 from configs import base as defaults
 from configs import finetune_causal
 from configs.strategies import FREEZE
+from experiments.abstract_batches import abstract_batch
+from experiments.algorithms import SUPERVISED
 from experiments.causal_task import causal
 from experiments.dry_run import dry_run
 from experiments.predict import main
@@ -168,3 +170,16 @@ def test_bad_input(place):
     model = llama(vocabulary=9, width=8, depth=1, heads=2, hidden=8)
     with pytest.raises(ValueError, match="the model has no `decode`"):
         answering(model._replace(decode=None), 2, end=0)
+
+
+@pytest.mark.parametrize("pack", [0, 24])
+def test_a_dry_run_knows_the_batch(place, pack):
+    problem = make_problem(config_of(place, pack))
+    real = problem.batches(problem.split(0)["train"], 0, SUPERVISED)(0, 1)
+    shapes = abstract_batch(
+        config_of(place, pack), problem.base, problem.task, 0, SUPERVISED
+    )
+    assert jax.tree.structure(shapes) == jax.tree.structure(real)
+    for one, other in zip(jax.tree.leaves(shapes), jax.tree.leaves(real), strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == jax.dtypes.canonicalize_dtype(np.asarray(other).dtype)

@@ -4,6 +4,7 @@ import json
 import shutil
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from tiny_study import result, run, strategies
 from configs import base as defaults
 from configs import finetune_seq2seq
 from configs.strategies import FREEZE
+from experiments.abstract_batches import abstract_batch
+from experiments.algorithms import SUPERVISED
 from experiments.dry_run import dry_run
 from experiments.paired import ROW_SCORES, compare
 from experiments.predict import main
@@ -192,3 +195,13 @@ def test_strategies_are_compared_by_right_answers(study):
     assert ROW_SCORES["seq2seq"].score(labels, found).tolist() == [1, 0, 0]
     runs = study / "lora" / "0", study / "lora" / "0"
     assert compare("seq2seq", [runs]).verdict is not None
+
+
+def test_a_dry_run_knows_the_batch(place):
+    problem = make_problem(config_of(place))
+    real = problem.batches(problem.split(0)["train"], 0, SUPERVISED)(0, 1)
+    shapes = abstract_batch(config_of(place), problem.base, problem.task, 0, SUPERVISED)
+    assert jax.tree.structure(shapes) == jax.tree.structure(real)
+    for one, other in zip(jax.tree.leaves(shapes), jax.tree.leaves(real), strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == jax.dtypes.canonicalize_dtype(np.asarray(other).dtype)
