@@ -9,6 +9,12 @@ The argument names strategies (`full` where there is none, `lora,full` compares 
 - `lora`: low-rank products beside queries and values (Hu et al., 2021)
 - `rslora`, `lora_plus`, `dora`, `pissa`, `olora`, `adalora`, `vera`, `loha`, `lokr`:
   its kin, at rates that were not tuned (`tl_jax/transfer/low_rank`)
+- `qlora`: LoRA over a base of 4 bits (Dettmers et al., 2023)
+- `ia3`, `sparse`: factors; the largest numbers of the kernels (`tl_jax/transfer/scaling`)
+- `houlsby`, `pfeiffer`, `parallel`, `compacter`, `adapter_drop`: adapters
+  (`tl_jax/transfer/bottleneck`)
+- `prompt`, `prefix`, `p_tuning`: learned words, keys and values
+  (`tl_jax/transfer/prompts`); all of these at rates that were not tuned
 - `linear_probe`: the head alone, in closed form or convex (Alain and Bengio, 2017)
 - `partial`: the top two blocks and the head
 - `bias`: biases and the head (Ben Zaken et al., 2021)
@@ -57,6 +63,17 @@ def get_config(arg: str = "") -> ConfigDict:
             "vera": strategies.VERA | {"rate": 5e-3},
             "loha": strategies.LOHA | {"rate": 5e-4},
             "lokr": strategies.LOKR | {"rate": 1e-3},
+            "qlora": strategies.QLORA | {"rate": 5e-4},
+            "ia3": strategies.IA3 | {"rate": 5e-3},
+            "sparse": strategies.SPARSE | {"rate": 2e-4},
+            "houlsby": strategies.HOULSBY | {"rate": 1e-3},
+            "pfeiffer": strategies.PFEIFFER | {"rate": 1e-3},
+            "parallel": strategies.PARALLEL | {"rate": 1e-3},
+            "compacter": strategies.COMPACTER | {"rate": 3e-3},
+            "adapter_drop": strategies.ADAPTER_DROP | {"rate": 1e-3},
+            "prompt": strategies.PROMPT | {"rate": 1e-2},
+            "prefix": strategies.PREFIX | {"rate": 1e-3},
+            "p_tuning": strategies.P_TUNING | {"rate": 1e-3},
             "linear_probe": strategies.LINEAR_PROBE | {"rate": 1e-3},
             "partial": strategies.PARTIAL | {"rate": 5e-5},
             "bias": strategies.BIAS | {"rate": 1e-3},

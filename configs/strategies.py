@@ -31,6 +31,11 @@ LORA = {
     ),
 }
 QV = r"blocks/\d+/attention/(query|value)"
+QLORA = {
+    "title": "QLoRA",
+    "note": "LoRA over a base of 4 bits (NF4), and the head",
+    "plan": (FREEZE, {"transform": "quantise"}, *LORA["plan"][1:]),
+}
 RSLORA = {
     "title": "rsLoRA",
     "note": "LoRA of rank 16 scaled by its root, and the head",
