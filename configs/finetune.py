@@ -10,7 +10,7 @@ The argument names strategies (`full` where there is none, `lora,full` compares 
 - `rslora`, `lora_plus`, `dora`, `pissa`, `olora`, `adalora`, `vera`, `loha`, `lokr`:
   its kin, at rates that were not tuned (`tl_jax/transfer/low_rank`)
 - `qlora`: LoRA over a base of 4 bits (Dettmers et al., 2023)
-- `ia3`, `sparse`: factors; the largest numbers of the kernels (`tl_jax/transfer/scaling`)
+- `ia3`, `sparse`: factors; the largest numbers of kernels (`tl_jax/transfer/scaling`)
 - `houlsby`, `pfeiffer`, `parallel`, `compacter`, `adapter_drop`: adapters
   (`tl_jax/transfer/bottleneck`)
 - `prompt`, `prefix`, `p_tuning`: learned words, keys and values
