@@ -227,6 +227,7 @@ def test_patience_ends_a_run_and_the_best_step_is_kept(tiny_model, tmp_path):
 def test_lbfgs_takes_no_rate(tiny_model, tmp_path):
     config = small(tiny_model, write(tmp_path, "classification", ".csv"))
     config.optimiser.name = "lbfgs"
+    config.model.dropout = 0.0
     config.batch_size, config.steps = 43, 6
     config.every.evaluate, config.select = 6, "last"
     config.every.log = 1
