@@ -6,6 +6,14 @@ VADER's tweets, positive or negative, 100 labels a class for training and 40 for
 validation, 300 test tweets cut to 32 tokens; 30 steps of 16 for every method, three
 seeds. The report holds accuracy, trainable parameters, milliseconds a step, memory,
 what is saved, and the edge of accuracy over parameters (Pareto).
+
+Expected test accuracy, rates not tuned: LoRA 0.911, Full fine-tuning 0.910, DoRA
+0.908, LayerNorm tuning 0.901, (IA)3 0.900, QLoRA, NF4 0.889, Partial freezing 0.884,
+rsLoRA 0.882, Prefix tuning 0.882, LoRA, BitFit, adapters 0.880, Prompt tuning 0.878,
+Compacter 0.871, P-tuning 0.870, BitFit 0.869, PiSSA 0.868, OLoRA 0.868, VeRA 0.868,
+Pfeiffer 0.867, LoRA-FA 0.859, AdaLoRA, all its rank 0.857, LoHa 0.856, LoKr 0.840,
+Houlsby 0.836, Linear probe 0.830, LoRA+ 0.824, Parallel adapter 0.683. About 25
+minutes on two shared cores of an AMD EPYC (2026-11-26).
 """
 
 from ml_collections import ConfigDict

@@ -94,6 +94,10 @@ def _score_line(axes: Any, y: int, row: Row, metric: str, colour: str) -> None:
     axes.text(1.14, y, text, transform=where, va="center", color=GREY)
 
 
+CROWD = 12
+"""More dots than these have no room for all their names."""
+
+
 def frontier(summary: Summary) -> Figure | None:
     """Score against the number of parameters that move, on a log axis."""
     metric = summary.metric
@@ -102,7 +106,8 @@ def frontier(summary: Summary) -> Figure | None:
         return None
     least = min((row.trainable for row in rows if row.trainable), default=1)
     zero = 10 ** (math.floor(math.log10(least)) - 1)
-    with canvas(6.8, max(3.8, 0.3 * len(rows))) as (figure, png):
+    crowded = len(rows) > CROWD
+    with canvas(6.8, 5.2 if crowded else 3.8) as (figure, png):
         axes = figure.add_subplot()
         axes.set_xscale("log")
         edge = pareto(rows, metric, summary.higher_is_better)
@@ -115,7 +120,11 @@ def frontier(summary: Summary) -> Figure | None:
             ends = [found.mean - spread, found.mean + spread]
             axes.plot([x, x], ends, color=colour, linewidth=2, alpha=0.45)
             axes.plot([x], [found.mean], "o", color=colour, markersize=9)
-        _name_points(axes, summary, rows, zero)
+        _room(axes, rows, zero)
+        if crowded:
+            _name_above(axes, summary, [row for row in rows if row in edge])
+        else:
+            _name_beside(axes, summary, rows, zero)
         axes.xaxis.set_major_formatter(lambda x, _: "0" if x <= zero else count(int(x)))
         axes.xaxis.minorticks_off()
         axes.set_xlabel("trainable parameters")
@@ -127,7 +136,8 @@ def frontier(summary: Summary) -> Figure | None:
         "frontier.png",
         "Score against trainable parameters",
         "Dot: mean over seeds; line: ± one standard deviation; dotted: the best score "
-        "of so many parameters or fewer (Pareto).",
+        "of so many parameters or fewer (Pareto)."
+        + (f" Named: these, of {len(rows)} strategies." if crowded else ""),
         "; ".join(pairs),
         image,
     )
@@ -143,15 +153,36 @@ def pareto(rows: list[Row], metric: str, higher: bool) -> list[Row]:
     return edge
 
 
-def _name_points(axes: Any, summary: Summary, rows: list[Row], zero: float) -> None:
-    """Names beside the dots, on the side where there is room, moved apart."""
+def _room(axes: Any, rows: list[Row], zero: float) -> None:
+    """Limits with room for names around the dots."""
     xs = [row.trainable or zero for row in rows]
-    middle = math.sqrt(min(xs) * max(xs))
     span = math.log10(max(xs) / min(xs)) or 1
     axes.set_xlim(min(xs) / 10 ** (0.12 * span), max(xs) * 10 ** (0.12 * span))
     low, high = axes.get_ylim()
-    low, high = low - 0.06 * (high - low), high + 0.06 * (high - low)
-    axes.set_ylim(low, high)
+    axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+
+
+def _name_above(axes: Any, summary: Summary, rows: list[Row]) -> None:
+    """Names over the dots of the edge, turned so that they don't meet."""
+    for row in rows:
+        axes.annotate(
+            short(row.title, 26),
+            (row.trainable, row.scores[summary.metric].mean),
+            xytext=(3, 9),
+            textcoords="offset points",
+            rotation=55,
+            ha="left",
+            va="bottom",
+            color=style_of(summary, row.name)["color"],
+            fontsize=9.5,
+        )
+
+
+def _name_beside(axes: Any, summary: Summary, rows: list[Row], zero: float) -> None:
+    """Names beside the dots, on the side where there is room, moved apart."""
+    xs = [row.trainable or zero for row in rows]
+    middle = math.sqrt(min(xs) * max(xs))
+    low, high = axes.get_ylim()
     for side in (1, -1):
         mine = [(row, x) for row, x in zip(rows, xs, strict=True)]
         mine = [(r, x) for r, x in mine if (x <= middle) == (side > 0)]
