@@ -1,4 +1,4 @@
-"""Every parameter-efficient method on one task: sentiment of tweets by MiniLM.
+"""Twenty-six ways to tune MiniLM on one task: sentiment of tweets.
 
 python -m experiments.main --config configs/peft_study.py --workdir runs/peft
 

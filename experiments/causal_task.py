@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -41,13 +42,8 @@ def causal(decode: Callable[[Sequence[int]], str], length: int):
         return float(np.exp(-logp.sum() / (labels != IGNORED).sum()))
 
     def read(outputs: Outputs) -> Array:
-        import jax.numpy as jnp
-
-        parts = (
-            outputs.written.astype(jnp.float32),
-            outputs.logits,
-        )  # ids are below 2^24
-        return jnp.concatenate(parts, axis=1)
+        ids = outputs.written.astype(jnp.float32)  # exact: they are below 2^24
+        return jnp.concatenate([ids, outputs.logits], axis=1)
 
     return Task(
         "causal",
@@ -78,7 +74,7 @@ def encode_causal(examples: data.Examples, base: Pretrained, config: ConfigDict)
         )
     name = "text" if "target" in inputs else columns_of(config)[0]
     fronts = [question_text(template, t, own.system) for t in column(examples, name)]
-    asked, cut = _ids(tokenizer, fronts, own.length, "text")
+    asked, cut = _ids(tokenizer, fronts, own.length, "text", tail=True)
     first = [i for i in tokenizer.encoder.encode("").ids if i == tokenizer.bos]
     asked = [[*first, *row] for row in asked]
     columns = {"asked": _in_front(asked, tokenizer.pad)}
@@ -107,15 +103,19 @@ def encode_causal(examples: data.Examples, base: Pretrained, config: ConfigDict)
 
 
 def _ids(
-    tokenizer: Any, texts: Sequence[str], length: int, what: str
+    tokenizer: Any, texts: Sequence[str], length: int, what: str, *, tail: bool = False
 ) -> tuple[list[list[int]], int]:
-    """Tokens of texts cut to a length, and how many were."""
+    """Tokens of texts cut to a length, and how many were; `tail` keeps their ends.
+
+    A question's end is where the template hands over to the answer.
+    """
     found = tokenizer.encoder.encode_batch(list(texts), add_special_tokens=False)
     rows = [row.ids for row in found]
     for number, row in enumerate(rows):
         if not row:
             raise ValueError(f"row {number}: the {what} has no tokens, expected some")
-    return [row[:length] for row in rows], sum(len(row) > length for row in rows)
+    kept = slice(-length, None) if tail else slice(length)
+    return [row[kept] for row in rows], sum(len(row) > length for row in rows)
 
 
 def _in_front(rows: Sequence[Sequence[int]], fill: int) -> np.ndarray:

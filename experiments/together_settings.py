@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from experiments.tasks import EPISODIC
+from experiments.tasks import EPISODIC, TEXTS
 
 MAY_DIFFER = ("title", "note", "rate", "plan", "trials")
 """Fields of strategies that run together; plans only in values and ranks."""
@@ -23,7 +23,7 @@ def check_together(config: ConfigDict, chosen: Sequence[str]) -> None:
             raise ValueError(
                 f"config.{name} is {found!r}, expected {value!r} with config.together"
             )
-    if config.task in (*EPISODIC, "tokens", "span", "writing"):
+    if config.task in (*EPISODIC, *TEXTS, "tokens", "span"):
         raise ValueError(
             f"config.together is {config.together!r}, but config.task is "
             f"{config.task!r}: runs together read one row of scores an example"

@@ -127,6 +127,7 @@ def test_predict_reads_a_run_of_a_group(folder, runs):
             "strategies.low.fit|has phases or a fit",
         ),
         ("task", "tokens", "config.task is 'tokens': runs together"),
+        ("task", "seq2seq", "config.task is 'seq2seq': runs together"),
     ],
 )
 def test_what_can_not_run_together_raises(field, value, said, folder, tiny_model):

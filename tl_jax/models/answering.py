@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from tl_jax.generation import beam_search, greedy
+from tl_jax.models.writing import writer
 from tl_jax.types import Array, Model
 
 IGNORED = -100
@@ -28,18 +28,7 @@ def answering(
 
     Raises ValueError for a model that has no way to go on.
     """
-    decoder = model.decode
-    if decoder is None:
-        raise ValueError(
-            "answering: the model has no `decode`, expected one that writes"
-        )
-
-    def write(params, inputs) -> Array:
-        how = dict(end=end, pad=pad)
-        if beams == 1:
-            return greedy(decoder, params, inputs, length, **how)
-        how |= dict(beams=beams, penalty=penalty)
-        return beam_search(decoder, params, inputs, length, **how).tokens[:, 0]
+    write = writer("answering", model, length, end, pad, beams, penalty)
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
         if "asked" not in inputs:

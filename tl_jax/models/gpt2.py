@@ -9,12 +9,12 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 
+from tl_jax.models.bert import init_block
 from tl_jax.models.causal import Over, Style, block, causal
 from tl_jax.nn import (
     dense,
     dropout,
     embed,
-    init_dense,
     init_norm,
     layer_norm,
     normal,
@@ -117,19 +117,3 @@ def gpt2(
         positions=positions,
     )
     return causal(style, init, width, remat)
-
-
-def init_block(key: Key, width: int, hidden: int) -> Params:
-    """Attention, MLP and two norms of one block."""
-    k_attention, k_up, k_down = jax.random.split(key, 3)
-    names = ("query", "key", "value", "output")
-    attention = {
-        name: init_dense(k, width, width, 0.02)
-        for name, k in zip(names, jax.random.split(k_attention, 4), strict=True)
-    }
-    mlp = {
-        "up": init_dense(k_up, width, hidden, 0.02),
-        "down": init_dense(k_down, hidden, width, 0.02),
-    }
-    norms = {"norm_attention": init_norm(width), "norm_mlp": init_norm(width)}
-    return {"attention": attention, "mlp": mlp, **norms}

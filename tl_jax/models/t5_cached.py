@@ -3,18 +3,14 @@
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from tl_jax.models.t5_sides import Style, bias_of, block, encode, score
 from tl_jax.nn import embed, expand, patched, rms_norm
 from tl_jax.nn.attention import keys_values, look_up
-from tl_jax.nn.block import block_range
+from tl_jax.nn.cached import Pair, single_blocks
 from tl_jax.types import Array, Cache, Decoder, Params
-
-Pair = tuple[Array, Array]
-"""Keys and values [B H S d]."""
 
 
 class Shared(NamedTuple):
@@ -36,7 +32,8 @@ def decoder_of(style: Style, first: int) -> Decoder:
         coded = encode(style, whole, inputs, None)
         how = dict(heads=style.heads, rules=style.rules)
         other = tuple(
-            keys_values(site["cross"], coded.tokens, **how) for site in blocks(whole)
+            keys_values(site["cross"], coded.tokens, **how)
+            for site in single_blocks(whole["decoder"]["blocks"])
         )
         shape = (*other[0][0].shape[:2], length, other[0][0].shape[3])
         own = tuple((jnp.zeros(shape, style.dtype),) * 2 for _ in other)
@@ -53,7 +50,7 @@ def decoder_of(style: Style, first: int) -> Decoder:
         bias = bias_of(style, side["blocks"], at[None, None], among[None], both=False)
         own = []
         for site, pair, other in zip(
-            blocks(params), cache.rows, shared.other, strict=True
+            single_blocks(side["blocks"]), cache.rows, shared.other, strict=True
         ):
             kept: list[Pair] = []
             looks = {
@@ -67,20 +64,6 @@ def decoder_of(style: Style, first: int) -> Decoder:
         return score(style, params, x)[:, 0], moved
 
     return Decoder(start, step)
-
-
-def blocks(params: Params) -> list[Params]:
-    """The decoder's blocks in order, stacked ones apart."""
-    sites, single = params["decoder"]["blocks"], []
-    for name in sorted(sites, key=lambda name: block_range(name).start):
-        for i, _ in enumerate(block_range(name)):
-            stacked = "-" in name
-            single.append(
-                jax.tree.map(lambda leaf, i=i: leaf[i], sites[name])
-                if stacked
-                else sites[name]
-            )
-    return single
 
 
 def _to_own(

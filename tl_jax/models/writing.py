@@ -1,7 +1,9 @@
 """A model that writes wherever its inputs hold no answer."""
 
+from collections.abc import Callable
+
 from tl_jax.generation import beam_search, greedy
-from tl_jax.types import Model
+from tl_jax.types import Array, Model, Params
 
 
 def writing(
@@ -21,21 +23,33 @@ def writing(
 
     Raises ValueError for a model that has no way to go on.
     """
-    decoder = model.decode
-    if decoder is None:
-        raise ValueError("writing: the model has no `decode`, expected one that writes")
+    write = writer("writing", model, length, end, pad, beams, penalty)
 
     def apply(params, stats, inputs, *, key=None, norm="running"):
         outputs, stats = model.apply(params, stats, inputs, key=key, norm=norm)
         if known in inputs:
             return outputs, stats
-        how = dict(end=end, pad=pad)
-        if beams == 1:
-            return outputs._replace(
-                written=greedy(decoder, params, inputs, length, **how)
-            ), stats
-        how |= dict(beams=beams, penalty=penalty)
-        best = beam_search(decoder, params, inputs, length, **how).tokens[:, 0]
-        return outputs._replace(written=best), stats
+        return outputs._replace(written=write(params, inputs)), stats
 
     return model._replace(apply=apply)
+
+
+def writer(
+    name: str, model: Model, length: int, end: int, pad: int, beams: int, penalty: float
+) -> Callable[[Params, dict], Array]:
+    """(params, inputs) -> tokens [B length]: greedy, or the best of the beams.
+
+    Raises ValueError, by `name`, for a model that has no way to go on.
+    """
+    decoder = model.decode
+    if decoder is None:
+        raise ValueError(f"{name}: the model has no `decode`, expected one that writes")
+    how = dict(end=end, pad=pad)
+
+    def write(params: Params, inputs: dict) -> Array:
+        if beams == 1:
+            return greedy(decoder, params, inputs, length, **how)
+        more = how | dict(beams=beams, penalty=penalty)
+        return beam_search(decoder, params, inputs, length, **more).tokens[:, 0]
+
+    return write

@@ -52,7 +52,8 @@ def certified_fold(
 
     Raises ValueError where nothing can be folded, and where a difference is not finite.
     """
-    folded = _rounded(plan, fold(_widened(plan)), dtype)
+    wide = _widened(plan)
+    folded = _rounded(plan, wide, fold(wide), dtype)
     if jax.tree.structure(folded.params) == jax.tree.structure(plan.params):
         raise ValueError("certified_fold: the plan has no patch that can be folded")
     before, after = (
@@ -92,10 +93,9 @@ def _widened(plan: Plan) -> Plan:
     return plan._replace(params=jax.tree.map(widen, plan.params))
 
 
-def _rounded(plan: Plan, folded: Plan, dtype: Any) -> Plan:
+def _rounded(plan: Plan, widened: Plan, folded: Plan, dtype: Any) -> Plan:
     """Kernels that changed in `dtype`, all other leaves as they were."""
-    before = flatten(plan.params)
-    wide = flatten(_widened(plan).params)
+    before, wide = flatten(plan.params), flatten(widened.params)
 
     def settle(path: str, leaf: Array) -> Array:
         if path in before and leaf is wide[path]:

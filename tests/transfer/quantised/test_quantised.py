@@ -241,6 +241,10 @@ def test_a_half_precision_base_is_summed_in_float32_and_rounded_once(model, base
     want = np.float32(1) + 2 * 8 * np.float32(0.05) * np.float32(0.05 / 8)
     assert got.dtype == jnp.bfloat16
     np.testing.assert_array_equal(got, jnp.full((8, 8), want).astype(jnp.bfloat16))
+    short = full(kept.original.params | {"b": {"kernel": jnp.eye(8, dtype="bfloat16")}})
+    wide = certified_fold(model.apply, short, inputs, dtype=jnp.float32)
+    assert wide.plan.params["a"]["kernel"].dtype == jnp.float32
+    assert wide.plan.params["b"]["kernel"].dtype == jnp.bfloat16  # nothing changed it
     each = jnp.bfloat16(1) + jnp.bfloat16(8 * 0.05 * 0.05 / 8)
     assert each + jnp.bfloat16(8 * 0.05 * 0.05 / 8) != got[0, 0]
 
