@@ -1,24 +1,17 @@
-"""Losses of unlabelled logits: how sure, how mixed up and how varied predictions are."""
+"""Losses of unlabelled logits: how mixed up and how varied predictions are.
+
+`adversarial.entropy` says how sure each one is.
+"""
 
 import chex
 import jax
 import jax.numpy as jnp
 
+from tl_jax.losses.adversarial import entropy, entropy_weights, weighted_mean
 from tl_jax.types import Array
 
 TINY = 1e-6
 """Singular values below this share of the largest are 0 and have no slope."""
-
-
-def entropy(logits: Array, temperature: float = 1.0) -> Array:
-    """Entropy of each prediction, -sum_c p_c log p_c (Grandvalet and Bengio, 2005).
-
-    p is the softmax of logits / temperature. From log-softmaxes, so that nothing is
-    added inside the logarithm: TLlib adds 1e-5 to p there, pytorch-adapt a number near
-    the smallest. logits [B C] -> [B].
-    """
-    logp = _log_softmax(logits, temperature)
-    return -(jnp.exp(logp) * logp).sum(-1)
 
 
 def class_confusion(
@@ -34,10 +27,8 @@ def class_confusion(
     symmetric, and scale the weights to a mean of 1, which cancels. logits [B C], weight
     [B] with 0 for padding -> [].
     """
-    weight = _weight(logits, weight)
-    logp = _log_softmax(logits, temperature)
-    p = jnp.exp(logp)
-    sure = weight * (1 + jnp.exp(jax.lax.stop_gradient((p * logp).sum(-1))))
+    weight, logits = _weight(logits, weight), _softened(logits, temperature)
+    p, sure = jax.nn.softmax(logits), weight * entropy_weights(logits)
     together = jnp.einsum("bj,b,bk->jk", p, sure, p)
     total = together.sum(-1)
     share = jnp.diagonal(together) / jnp.where(total > 0, total, 1)
@@ -53,7 +44,7 @@ def diversity(
     DiversityLoss is the same. logits [B C], weight [B] -> [].
     """
     weight = _weight(logits, weight)
-    p = jnp.exp(_log_softmax(logits, temperature))
+    p = jax.nn.softmax(_softened(logits, temperature))
     q = weight @ p / jnp.maximum(weight.sum(), 1e-12)
     return (q * jnp.log(jnp.where(q > 0, q, 1))).sum()
 
@@ -66,8 +57,7 @@ def information_loss(
     (Krause et al., 2010; Liang et al., 2020, as SHOT's). At most 0, at least -log C.
     logits [B C], weight [B] -> [].
     """
-    weight = _weight(logits, weight)
-    own = weight @ entropy(logits, temperature) / jnp.maximum(weight.sum(), 1e-12)
+    own = weighted_mean(entropy(_softened(logits, temperature)), weight)
     return own + diversity(logits, weight, temperature)
 
 
@@ -80,19 +70,18 @@ def nuclear_norm(logits: Array, weight: Array | None = None) -> Array:
     slope here, and torch's there is arbitrary. logits [B C], weight [B] -> [].
     """
     rows = _weight(logits, weight) > 0
-    p = jnp.exp(_log_softmax(logits))
+    p = jax.nn.softmax(_softened(logits))
     values = jnp.linalg.svd(jnp.where(rows[:, None], p, 0), compute_uv=False)
     large = values > TINY * values[0]
     return -jnp.where(large, values, 0).sum() / jnp.maximum(rows.sum(), 1)
 
 
-def _log_softmax(logits: Array, temperature: float = 1.0) -> Array:
-    """Float32 at least. logits [B C] -> [B C]."""
+def _softened(logits: Array, temperature: float = 1.0) -> Array:
+    """logits / temperature, float32. Raises ValueError unless it is above 0."""
     chex.assert_rank(logits, 2)
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}, expected above 0")
-    wide = jnp.promote_types(jnp.asarray(logits).dtype, jnp.float32)
-    return jax.nn.log_softmax(jnp.asarray(logits, wide) / temperature, axis=-1)
+    return jnp.asarray(logits, jnp.float32) / temperature
 
 
 def _weight(logits: Array, weight: Array | None) -> Array:

@@ -4,14 +4,17 @@ Per-example values [B], 0 where a pseudo-label is not believed: whoever reduces 
 by the whole batch, so that few sure examples weigh little.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import chex
 import jax
 import jax.numpy as jnp
 
 from tl_jax.losses.supervised import cross_entropy
+from tl_jax.tree import one_of
 from tl_jax.types import Array
+
+Mapping = Literal["convex", "linear", "concave"]
 
 
 class Believed(NamedTuple):
@@ -83,14 +86,14 @@ def distillation(logits: Array, reference: Array, temperature: float = 1.0) -> A
     return cross_entropy(logits / temperature, jax.nn.softmax(reference / temperature))
 
 
-def ramp(progress: Array, share: float) -> Array:
+def rise(progress: Array, share: float) -> Array:
     """exp(-5 (1 - progress / share)^2), 1 from `share` on (Laine and Aila, 2017).
 
     progress [] in 0..1 -> []; a share of 0 is 1 throughout. Raises ValueError for a
     share outside 0..1.
     """
     if not 0 <= share <= 1:
-        raise ValueError(f"ramp: share is {share}, expected 0..1")
+        raise ValueError(f"rise: share is {share}, expected 0..1")
     if not share:
         return jnp.ones_like(progress)
     return jnp.exp(-5 * jnp.square(1 - jnp.minimum(progress / share, 1)))
@@ -106,3 +109,54 @@ def line(progress: Array, begin: float, end: float) -> Array:
     if begin == end:
         return jnp.where(progress >= begin, 1.0, 0.0)
     return jnp.clip((progress - begin) / (end - begin), 0, 1)
+
+
+def class_thresholds(
+    labels: Array,
+    classes: int,
+    threshold: float,
+    *,
+    mapping: Mapping = "convex",
+    warm_up: bool = True,
+    count: int | None = None,
+) -> Array:
+    """FlexMatch's threshold of each class, by how often it was learnt (Zhang, 2021).
+
+    tau M(n_c / max_k n_k),   M(x) = x / (2 - x), x, or ln(1 + x) / ln 2
+
+    n_c counts the examples of `labels` that were last believed to be of class c; -1 is
+    nobody's. With `warm_up` the denominator is at least the number of those that no
+    class has, out of `count` (all of `labels` by default), as in the paper. TLlib
+    leaves that off by default; then both give 0 while nobody was believed at all.
+    labels [N] int -> [C]. Raises `NoMatch` for an unknown mapping.
+    """
+    place = jnp.where(labels < 0, classes, labels)  # outside: dropped
+    learnt = jnp.zeros(classes).at[place].add(1, mode="drop")
+    most = learnt.max()
+    if warm_up:
+        total = len(labels) if count is None else count
+        most = jnp.maximum(most, total - learnt.sum())
+    return threshold * mapped(learnt / jnp.maximum(most, 1), mapping)
+
+
+def mapped(x: Array, mapping: Mapping) -> Array:
+    """x / (2 - x), x, or ln(1 + x) / ln 2: all go from 0 to 1.
+
+    Raises `NoMatch` for an unknown mapping.
+    """
+    one_of("mapping", mapping, get_args(Mapping))
+    if mapping == "convex":
+        return x / (2 - x)
+    return x if mapping == "linear" else jnp.log1p(x) / jnp.log(2.0)
+
+
+def relabelled(labels: Array, index: Array, said: Believed, weight: Array) -> Array:
+    """`labels` with what was believed of the rows at `index`, the last of equal ones.
+
+    labels [N] int, index [B], weight [B] with 0 for padding -> [N].
+    """
+    rows = jnp.arange(len(index))
+    real = (weight > 0) & (said.mask > 0) & (index >= 0)
+    place = jnp.where(real, index, len(labels))  # outside: dropped
+    last = jnp.full(len(labels), -1).at[place].max(rows, mode="drop")
+    return jnp.where(last >= 0, said.labels[last].astype(labels.dtype), labels)
