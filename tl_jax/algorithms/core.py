@@ -172,6 +172,19 @@ def ema(source: str, target: str, decay: float | Callable[[Array], Array]) -> St
     return Stage(init, step)
 
 
+def counting(name: str) -> Stage:
+    """memory[name] counts the steps: for objectives that change as training goes on."""
+
+    def init(key: Key, train: dict, frozen: dict) -> dict[str, Any]:
+        return {name: jnp.zeros((), jnp.int32)}
+
+    def step(state: State, frozen: Frozen, batch: Batch, key: Key):
+        count = {name: state.memory[name] + 1}
+        return state._replace(memory=state.memory | count), {}
+
+    return Stage(init, step)
+
+
 def mixed(kept: float | Array, old: Any, new: Any) -> Any:
     """kept old + (1 - kept) new, leaf by leaf."""
     return jax.tree.map(lambda a, b: kept * a + (1 - kept) * b, old, new)
