@@ -154,8 +154,9 @@ def fetch_assets(config: ConfigDict, console: Console) -> None:
     wanted = []
     if config.model.spec in ASSETS:
         wanted.append(getattr(assets, ASSETS[config.model.spec][0]))
-    if config.data.source in known:
-        wanted += known[config.data.source].assets
+    for source in (config.data.source, *config.shift.sources, config.shift.target):
+        if source in known:
+            wanted += known[source].assets
     for asset in wanted:
         if not assets.is_cached(asset):
             fetched(console, asset)
@@ -232,7 +233,7 @@ def write_study(
             **{name: len(part) for name, part in first.items()},
         },
         "model": {k: problem.base.source[k] for k in ("spec", "hash")},
-        "opened_target_labels": False,
+        "opened_target_labels": [s.name for s in strategies if s.shift.opened],
     }
     path = workdir / "study.json"
     if path.is_file():

@@ -19,6 +19,7 @@ from tl_jax.transfer.bottleneck import (
 )
 from tl_jax.transfer.certify import Certificate, Folded, certified_fold, unfold
 from tl_jax.transfer.context import Context, SharedContext, context, context_only
+from tl_jax.transfer.cosine import Direction, cosine_head
 from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
 from tl_jax.transfer.graft import graft
@@ -125,6 +126,7 @@ __all__ = [
     "Context",
     "DeepPrompt",
     "DiffPruning",
+    "Direction",
     "DoRA",
     "Folded",
     "Fusion",
@@ -163,6 +165,7 @@ __all__ = [
     "compacter",
     "context",
     "context_only",
+    "cosine_head",
     "cut_ranks",
     "dequantise",
     "describe",

@@ -1,7 +1,21 @@
 """Adaptation from a source to a target domain: terms over both, and algorithms."""
 
 from tl_jax.algorithms.adaptation.adapted import adapted
+from tl_jax.algorithms.adaptation.ccsa import ccsa
+from tl_jax.algorithms.adaptation.entropy import entropy_minimisation
+from tl_jax.algorithms.adaptation.fixmatch import fixmatch
+from tl_jax.algorithms.adaptation.flexmatch import flexmatch
 from tl_jax.algorithms.adaptation.forward import forward
+from tl_jax.algorithms.adaptation.mcc import bnm, information_maximisation, mcc
+from tl_jax.algorithms.adaptation.mean_teacher import mean_teacher, taught
+from tl_jax.algorithms.adaptation.mme import mme
+from tl_jax.algorithms.adaptation.noisy_student import (
+    noisy_student,
+    taught_by,
+    teacher_logits,
+)
+from tl_jax.algorithms.adaptation.pada import check_label_sets, pada
+from tl_jax.algorithms.adaptation.pseudo_labels import pseudo_labels
 from tl_jax.algorithms.adaptation.seen import Before, Found, Seen, Side, Term
 from tl_jax.algorithms.adaptation.streams import (
     IMPORTANCE,
@@ -13,6 +27,7 @@ from tl_jax.algorithms.adaptation.streams import (
     sealed,
     unlabelled,
 )
+from tl_jax.algorithms.adaptation.views import dropped, hidden_tokens, noisy
 
 __all__ = [
     "IMPORTANCE",
@@ -26,8 +41,27 @@ __all__ = [
     "Side",
     "Term",
     "adapted",
+    "bnm",
+    "ccsa",
+    "check_label_sets",
+    "dropped",
+    "entropy_minimisation",
+    "fixmatch",
+    "flexmatch",
     "forward",
+    "hidden_tokens",
     "importance",
+    "information_maximisation",
+    "mcc",
+    "mean_teacher",
+    "mme",
+    "noisy",
+    "noisy_student",
+    "pada",
+    "pseudo_labels",
     "sealed",
+    "taught",
+    "taught_by",
+    "teacher_logits",
     "unlabelled",
 ]
