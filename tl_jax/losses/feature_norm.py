@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from tl_jax.losses.adversarial import weighted_mean
 from tl_jax.types import Array
 
 
@@ -21,7 +22,7 @@ def hard_norm(features: Array, weight: Array, radius: float = 25.0) -> Array:
     features [B D], weight [B], 0 of padding -> []. As in the authors' code it is the
     batch's mean that is drawn to R. TLlib has no HAFN.
     """
-    return jnp.square(_mean(lengths(features), weight) - radius)
+    return jnp.square(weighted_mean(lengths(features), weight) - radius)
 
 
 def step_norm(features: Array, weight: Array, delta: float = 1.0) -> Array:
@@ -32,7 +33,7 @@ def step_norm(features: Array, weight: Array, delta: float = 1.0) -> Array:
     `AdaptiveFeatureNorm`.
     """
     norm = lengths(features)
-    return _mean(jnp.square(norm - jax.lax.stop_gradient(norm) - delta), weight)
+    return weighted_mean(jnp.square(norm - jax.lax.stop_gradient(norm) - delta), weight)
 
 
 def largest_singular(features: Array, weight: Array, k: int = 1) -> Array:
@@ -49,9 +50,3 @@ def largest_singular(features: Array, weight: Array, k: int = 1) -> Array:
     rows = jnp.where((weight > 0)[:, None], features.astype(jnp.float32), 0)
     values = jnp.linalg.svd(rows, compute_uv=False)
     return jnp.square(values[:k]).sum()
-
-
-def _mean(values: Array, weight: Array) -> Array:
-    """The weighted mean, 0 of nothing, whatever rows of weight 0 hold."""
-    kept = jnp.where(weight > 0, weight * values, 0)
-    return kept.sum() / jnp.maximum(weight.sum(), 1e-12)

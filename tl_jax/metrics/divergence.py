@@ -58,7 +58,9 @@ def kernel(rows: np.ndarray, rng: np.random.Generator) -> Mapped:
     some = (rows[rng.permutation(len(rows))[:500]] - mean) * inverse
     square = (some**2).sum(1)
     apart = square[:, None] + square - 2 * some @ some.T
-    width = math.sqrt(max(float(np.median(apart[np.triu_indices(len(some), 1)])), 1e-12))
+    width = math.sqrt(
+        max(float(np.median(apart[np.triu_indices(len(some), 1)])), 1e-12)
+    )
     waves = rng.normal(size=(rows.shape[1], WAVES)) / width
     phases = rng.uniform(0, 2 * np.pi, WAVES)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tl_jax.algorithms.adaptation.seen import Found, Seen, Side, Term
+from tl_jax.algorithms.adaptation.views import positive
 from tl_jax.losses.feature_norm import hard_norm, largest_singular, lengths, step_norm
 from tl_jax.types import Array
 
@@ -13,7 +14,8 @@ def hafn(strength: float = 0.05, radius: float = 25.0) -> Term:
     strength (hard_norm(source) + hard_norm(target)), of the model's features. Raises
     ValueError for a negative strength or a radius that is not positive.
     """
-    _positive("hafn", strength, radius=radius)
+    positive("hafn", strength=strength)
+    _above("hafn", radius=radius)
     return _of_both(strength, lambda f, w: hard_norm(f, w, radius), norms=True)
 
 
@@ -24,7 +26,8 @@ def safn(strength: float = 0.05, delta: float = 1.0) -> Term:
     TLlib's examples. The value stays 2 strength delta^2: the norms are the metric.
     Raises ValueError for a negative strength or a delta that is not positive.
     """
-    _positive("safn", strength, delta=delta)
+    positive("safn", strength=strength)
+    _above("safn", delta=delta)
     return _of_both(strength, lambda f, w: step_norm(f, w, delta), norms=True)
 
 
@@ -36,7 +39,8 @@ def bsp(strength: float = 1e-4, k: int = 1) -> Term:
     drowning in those that move between domains. TLlib adds it at 2e-4, with k = 1.
     Raises ValueError for a negative strength or a k below 1.
     """
-    _positive("bsp", strength, k=k)
+    positive("bsp", strength=strength)
+    _above("bsp", k=k)
     return _of_both(strength, lambda f, w: largest_singular(f, w, k))
 
 
@@ -60,9 +64,7 @@ def _norm(side: Side) -> Array:
     return side.mean(lengths(side.outputs.features))
 
 
-def _positive(name: str, strength: float, **others: float) -> None:
-    if not 0 <= strength < float("inf"):
-        raise ValueError(f"{name}: strength is {strength}, expected 0 or more")
-    for field, value in others.items():
+def _above(name: str, **values: float) -> None:
+    for field, value in values.items():
         if not 0 < value < float("inf"):
             raise ValueError(f"{name}: {field} is {value}, expected more than 0")
