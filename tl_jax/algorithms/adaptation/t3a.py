@@ -38,8 +38,8 @@ def t3a(
     The supports begin with the head's own weights; a `step` on `{"target": stream}`
     gives each row to the class that the head says and keeps the `capacity` rows of
     least entropy a class, the paper's filter M. No weight moves. memory["t3a"] holds
-    them, [C M D], so that a run goes on where it stopped. Online: `step`, then `predict`
-    of the same rows.
+    them, [C M D], so that a run goes on where it stopped. Online: `step`, then
+    `predict` of the same rows.
 
     As the authors' code, which also knows M without a bound. Raises `NoMatch` without a
     head, ValueError for one that does not read the features linearly or a capacity

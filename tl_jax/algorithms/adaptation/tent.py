@@ -37,11 +37,11 @@ def tent(
     `{"target": stream}`: online, a `step` on a batch, then `predict` on it. Give a plan
     in which only norms move: `chain(freeze(".*"), batch_norms())`, or `layer_norms()`.
 
-    `statistics="batch"`: batch norms go by the batch, in steps and in `predict`, rows of
-    weight 0 left out, as in the authors' code, so that what is predicted for a row
-    depends on its batch, and one row alone says nothing. "moved": in `predict` by the
-    running statistics, which steps move. Their code predicts with the weights before
-    the step; for that call `predict` first. A foreign module counts all rows.
+    `statistics="batch"`: batch norms go by the batch, in steps and in `predict`, as in
+    the authors' code, rows of weight 0 left out: what is predicted for a row depends on
+    its batch, and one row alone says nothing. "moved": in `predict` by the running
+    statistics, which steps move. Their code predicts with the weights before the step;
+    for that call `predict` first. A foreign module counts all rows.
 
     Raises ValueError for a plan in which anything else moves, or nothing;
     `LeakedLabels` for labels of the target.
