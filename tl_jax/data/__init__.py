@@ -7,7 +7,7 @@ from tl_jax.data.class_splits import (
     class_splits,
     rows_of_classes,
 )
-from tl_jax.data.columns import beside, joined
+from tl_jax.data.columns import beside, between, joined
 from tl_jax.data.episodes import (
     Episodes,
     episodes,
@@ -75,6 +75,7 @@ __all__ = [
     "TaskNumbers",
     "Tokens",
     "beside",
+    "between",
     "by_class",
     "by_text",
     "catalogue",
