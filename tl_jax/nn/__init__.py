@@ -5,14 +5,17 @@ from tl_jax.nn.block import added, block, run_blocks
 from tl_jax.nn.conv import avg_pool, conv, global_pool, init_conv, max_pool
 from tl_jax.nn.dense import dense, dropout, embed, product, thin_product
 from tl_jax.nn.init import init_dense, init_norm, normal
+from tl_jax.nn.instance import instance_norm
 from tl_jax.nn.lstm import init_lstm, lstm, lstm_step
 from tl_jax.nn.maps import interleaved, reflected
 from tl_jax.nn.norms import (
     Fixed,
+    OwnRows,
     Running,
+    Watched,
     batch_norm,
-    instance_norm,
     layer_norm,
+    pooled,
     rms_norm,
 )
 from tl_jax.nn.patches import base_weight, expand, own_tokens, patched, weight
@@ -21,7 +24,9 @@ from tl_jax.nn.rotary import rotary, turns
 
 __all__ = [
     "Fixed",
+    "OwnRows",
     "Running",
+    "Watched",
     "added",
     "attention",
     "avg_pool",
@@ -47,6 +52,7 @@ __all__ = [
     "normal",
     "own_tokens",
     "patched",
+    "pooled",
     "product",
     "reflected",
     "relative_bias",
