@@ -7,7 +7,13 @@ from typing import Any, get_args
 import jax
 import jax.numpy as jnp
 
-from tl_jax.algorithms.core import Players, algorithm, descend, sequence
+from tl_jax.algorithms.core import (
+    Players,
+    algorithm,
+    counting,
+    descend,
+    sequence,
+)
 from tl_jax.algorithms.meta.learner import Learner, Loss, Seen, mean_loss
 from tl_jax.algorithms.meta.tasks import Tasks, over_tasks
 from tl_jax.algorithms.rules import accumulated, clipped, plain
@@ -22,7 +28,6 @@ from tl_jax.types import (
     Metrics,
     Objective,
     Outputs,
-    Stage,
     State,
     Stream,
 )
@@ -147,19 +152,6 @@ def predicting(learner: Learner, tasks: Tasks, parts: int) -> Any:
         return over_tasks(one, args, tasks, parts)
 
     return predict
-
-
-def counting(name: str) -> Stage:
-    """memory[name] counts the steps: for objectives that change as training goes on."""
-
-    def init(key: Key, train: dict, frozen: dict) -> dict[str, Any]:
-        return {name: jnp.zeros((), jnp.int32)}
-
-    def step(state: State, frozen: Frozen, batch: Batch, key: Key):
-        count = {name: state.memory[name] + 1}
-        return state._replace(memory=state.memory | count), {}
-
-    return Stage(init, step)
 
 
 def _value(

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from tl_jax.algorithms.core import Players, algorithm, descend, sequence
-from tl_jax.algorithms.meta.episodic import STEPS, counting, predicting
+from tl_jax.algorithms.core import Players, algorithm, counting, descend, sequence
+from tl_jax.algorithms.meta.episodic import STEPS, predicting
 from tl_jax.algorithms.meta.implicit import Implicit
 from tl_jax.algorithms.meta.inner import Inner, check_inner
 from tl_jax.algorithms.meta.learner import (
