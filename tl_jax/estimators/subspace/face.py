@@ -72,7 +72,9 @@ def fit(
     if X_target is not None:
         X_target = _target(X_target, X.shape[1])
         weights = dict(source_weight=sample_weight, target_weight=target_weight)
-        rows, labels, weight = _brought_together(self, X, y, X_target, y_target, weights)
+        rows, labels, weight = _brought_together(
+            self, X, y, X_target, y_target, weights
+        )
     elif y_target is not None or target_weight is not None:
         raise ValueError("y_target and target_weight need X_target")
     given = {} if weight is None else {"sample_weight": weight}
