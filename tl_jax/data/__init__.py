@@ -1,5 +1,6 @@
 """Sources, splits, tokenising and loading of data, with no branch on the algorithm."""
 
+from tl_jax.data.amazon import amazon
 from tl_jax.data.catalogue import catalogue, load
 from tl_jax.data.class_splits import (
     by_class,
@@ -74,6 +75,7 @@ __all__ = [
     "Splits",
     "TaskNumbers",
     "Tokens",
+    "amazon",
     "beside",
     "between",
     "by_class",
