@@ -1,7 +1,7 @@
 """A tuned classifier of domains: what ratios and distances are made of."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from tl_jax.estimators.logistic import Problem, regularisation_path
 from tl_jax.estimators.standard import standard
+from tl_jax.types import Array
 
 STRENGTHS = tuple(10.0**k for k in range(1, -5, -1))
 """L2 penalties from the strongest to the weakest, the order that solves fast."""
@@ -40,6 +41,14 @@ class Classifier(NamedTuple):
         return np.asarray(rows, np.float64) @ self.kernel + self.bias
 
 
+class Fitted(Protocol):
+    """A classifier of domains with the penalty it was fitted under."""
+
+    strength: float
+
+    def __call__(self, rows: ArrayLike) -> np.ndarray: ...
+
+
 class Domains(NamedTuple):
     """Rows of both domains, one after the other."""
 
@@ -47,6 +56,10 @@ class Domains(NamedTuple):
     """[N D] float32."""
     is_target: np.ndarray
     """[N] bool."""
+
+
+Fit = Callable[[Domains, np.ndarray, tuple[float, ...]], Sequence[Fitted]]
+"""(domains, used [N], strengths) -> classifiers, strongest penalty first."""
 
 
 def stacked(source: ArrayLike, target: ArrayLike) -> Domains:
@@ -95,8 +108,7 @@ def path(
 
     Rows left out weigh 0: all fits of a data set have one shape, so one program.
     """
-    share = np.where(domains.is_target, *_sizes(domains, used)) * used
-    weight = jnp.asarray(share, jnp.float32)
+    weight = domain_weights(domains, used)
     rows = jnp.asarray(domains.rows)
     scale = standard(rows, weight)
     labels = jnp.asarray(domains.is_target, jnp.int32)
@@ -114,10 +126,11 @@ def path(
     return found
 
 
-def _sizes(domains: Domains, used: np.ndarray) -> tuple[float, float]:
-    """Weight of a row of the target and of the source: each domain weighs 1/2."""
+def domain_weights(domains: Domains, used: np.ndarray) -> Array:
+    """[N] float32 of sum 1 on the used rows: each domain weighs 1/2."""
     count = [(used & (domains.is_target == domain)).sum() for domain in (True, False)]
-    return 0.5 / count[0], 0.5 / count[1]
+    share = np.where(domains.is_target, 0.5 / count[0], 0.5 / count[1])
+    return jnp.asarray(share * used, jnp.float32)
 
 
 def chosen(
@@ -127,18 +140,20 @@ def chosen(
     judge: Judge,
     rng: np.random.Generator,
     strengths: tuple[float, ...] = STRENGTHS,
-) -> Classifier:
-    """The classifier of the strength that an inner quarter of the used rows likes best.
+    fit: Fit = path,
+    again: bool = True,
+) -> Fitted:
+    """The classifier that an inner quarter of the used rows likes best.
 
-    Of equals the strongest penalty; then fitted on all used rows.
+    Of equals the first, which has the strongest penalty. With `again` it is fitted on
+    all used rows; a search from random starts keeps what it found.
     """
     inner = used & (parts(domains.is_target, 4, rng) > 0)
     held = used & ~inner
     rows, truth = domains.rows[held], domains.is_target[held]
-    found = path(domains, inner, strengths)
-    scores = [balanced(judge(one(rows), truth), truth) for one in found]
-    best = strengths[int(np.argmin(scores))]
-    return path(domains, used, strengths)[strengths.index(best)]
+    found = fit(domains, inner, strengths)
+    best = int(np.argmin([balanced(judge(one(rows), truth), truth) for one in found]))
+    return fit(domains, used, strengths)[best] if again else found[best]
 
 
 def tuned(
@@ -148,7 +163,7 @@ def tuned(
     judge: Judge,
     seed: int = 0,
     strengths: tuple[float, ...] = STRENGTHS,
-) -> Classifier:
+) -> Fitted:
     """Logistic regression of the domain on all rows, its penalty chosen within them.
 
     source [S D], target [T D]. Raises as `stacked`.
