@@ -92,6 +92,20 @@ def get_config(arg: str = "") -> ConfigDict:
     config.episodes.sampler = "device"  # draw within the step; or host
     config.episodes.curve = ()  # also test after these numbers of adaptation steps
 
+    # Of two domains: data.source has labels, shift.target is what the model is for.
+    # Its labels reach no loss and no choice, but where a strategy opens some of them
+    # (`target_labelled`); rows of its own judge.
+    config.shift = ConfigDict()
+    config.shift.target = ""  # named as data.source is; empty: one domain
+    config.shift.sources = ()  # more domains with labels, beside data.source
+    config.shift.pairs = ()  # (source, target), ...: a study of each, in one workdir
+    config.shift.batch_size = 0  # rows of the target a step; 0: as of the source
+    config.shift.joint = True  # both domains pass in one batch; or one after another
+    # The body's features are computed once, by the pretrained weights; what is
+    # adapted is a network over them, of these widths (none: a linear head alone).
+    config.shift.features = False
+    config.shift.network = ()
+
     config.augment = ()  # {"augment": name, arguments}, of tl_jax.data.augment
 
     config.steps = 0  # 0: as many as `epochs` take

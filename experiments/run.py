@@ -204,6 +204,7 @@ def finish(
         store.save_predictions(job.folder, found, task.decide(found.logits))
         mistakes.save(job.folder, problem, found)
         adaptation.save(job.folder, adapted)
+    judged = problem.judge(job, part, state, frozen)
     sums = [totals(plan) for plan in plans.values()]
     ends = evaluate.intervals(task, found, job.seed, config.resamples)
     programs = _programs(job)
@@ -224,6 +225,7 @@ def finish(
         "after": {str(k): evaluate.score(task, own) for k, own in after.items()},
         "confusion": evaluate.confusion(task, found, len(problem.classes)),
         "starts": list(at.starts),
+        **judged,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from ml_collections import ConfigDict
 
 from experiments.episode_settings import check_episodes, check_idle, check_steps
+from experiments.shift.settings import check_shift
 from experiments.strategies import make_strategy
 from experiments.tasks import EPISODIC, TASKS
 from experiments.together_settings import check_together
@@ -97,6 +98,7 @@ def check(config: ConfigDict) -> None:
             raise no_match(f"config.{name}", _field(config, name), known)
     check_together(config, names(config))
     check_episodes(config)
+    check_shift(config)
     if config.task in EPISODIC:
         check_idle(config)
         check_steps(config, names(config))

@@ -40,8 +40,12 @@ COLUMNS = {"tokens": ("tokens", "labels"), **dict.fromkeys(TEXTS, ("text", "targ
 """Task -> (text, label) columns of a file where the config names none."""
 
 
-def read_examples(config: ConfigDict) -> data.Examples:
-    """The examples that `config.data.source` names, with labels that fit the task.
+def read_examples(
+    config: ConfigDict, *, source: str = "", at: str = "config.data.source"
+) -> data.Examples:
+    """The examples of a source, with labels that fit the task.
+
+    That is `config.data.source`, or the one that is given, which messages call `at`.
 
     A name of the catalogue, `tfds:NAME`, a .csv/.tsv/.jsonl file, or a folder with
     one sub-folder of texts or of pictures a class, with idx files as MNIST has them, or
@@ -49,7 +53,7 @@ def read_examples(config: ConfigDict) -> data.Examples:
     """
     if config.task not in TASKS:
         raise no_match("config.task", config.task, TASKS)
-    source, at, own = config.data.source, "config.data.source", config.data
+    source, own = source or config.data.source, config.data
     examples = from_source(
         source,
         at,

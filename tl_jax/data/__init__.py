@@ -7,6 +7,7 @@ from tl_jax.data.class_splits import (
     class_splits,
     rows_of_classes,
 )
+from tl_jax.data.columns import beside, joined
 from tl_jax.data.episodes import (
     Episodes,
     episodes,
@@ -73,6 +74,7 @@ __all__ = [
     "Splits",
     "TaskNumbers",
     "Tokens",
+    "beside",
     "by_class",
     "by_text",
     "catalogue",
@@ -107,6 +109,7 @@ __all__ = [
     "harmonic",
     "held",
     "idx_pairs",
+    "joined",
     "kept_in",
     "linear",
     "load",

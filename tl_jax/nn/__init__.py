@@ -6,14 +6,25 @@ from tl_jax.nn.conv import avg_pool, conv, global_pool, init_conv, max_pool
 from tl_jax.nn.dense import dense, dropout, embed, product, thin_product
 from tl_jax.nn.init import init_dense, init_norm, normal
 from tl_jax.nn.lstm import init_lstm, lstm, lstm_step
-from tl_jax.nn.norms import Fixed, Running, batch_norm, layer_norm, rms_norm
+from tl_jax.nn.norms import (
+    Fixed,
+    OwnRows,
+    Running,
+    Watched,
+    batch_norm,
+    layer_norm,
+    pooled,
+    rms_norm,
+)
 from tl_jax.nn.patches import base_weight, expand, own_tokens, patched, weight
 from tl_jax.nn.relative import relative_bias
 from tl_jax.nn.rotary import rotary, turns
 
 __all__ = [
     "Fixed",
+    "OwnRows",
     "Running",
+    "Watched",
     "added",
     "attention",
     "avg_pool",
@@ -37,6 +48,7 @@ __all__ = [
     "normal",
     "own_tokens",
     "patched",
+    "pooled",
     "product",
     "relative_bias",
     "rms_norm",

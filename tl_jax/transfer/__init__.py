@@ -19,6 +19,7 @@ from tl_jax.transfer.bottleneck import (
 )
 from tl_jax.transfer.certify import Certificate, Folded, certified_fold, unfold
 from tl_jax.transfer.context import Context, SharedContext, context, context_only
+from tl_jax.transfer.cosine import Direction, cosine_head
 from tl_jax.transfer.describe import describe, totals
 from tl_jax.transfer.fold import fold, foldable
 from tl_jax.transfer.graft import graft
@@ -52,6 +53,7 @@ from tl_jax.transfer.low_rank import (
     vera,
     with_projections,
 )
+from tl_jax.transfer.mix_style import MixStyle, mix_style, mixed_styles
 from tl_jax.transfer.padding import cut_ranks, pad_ranks
 from tl_jax.transfer.per_step import (
     StepNorm,
@@ -124,6 +126,7 @@ __all__ = [
     "Context",
     "DeepPrompt",
     "DiffPruning",
+    "Direction",
     "DoRA",
     "Folded",
     "Fusion",
@@ -136,6 +139,7 @@ __all__ = [
     "LoKr",
     "LoRA",
     "LookupLoRA",
+    "MixStyle",
     "Prefix",
     "PrefixEncoder",
     "Projections",
@@ -161,6 +165,7 @@ __all__ = [
     "compacter",
     "context",
     "context_only",
+    "cosine_head",
     "cut_ranks",
     "dequantise",
     "describe",
@@ -193,6 +198,8 @@ __all__ = [
     "lora_plus",
     "magnitude_mask",
     "merge",
+    "mix_style",
+    "mixed_styles",
     "new_head",
     "olora",
     "orthogonality",

@@ -1,7 +1,26 @@
 """Adaptation from a source to a target domain: terms over both, and algorithms."""
 
 from tl_jax.algorithms.adaptation.adapted import adapted
+from tl_jax.algorithms.adaptation.adda import ANCHOR, adda
+from tl_jax.algorithms.adaptation.ccsa import ccsa
+from tl_jax.algorithms.adaptation.cdan import cdan
+from tl_jax.algorithms.adaptation.dann import dann
+from tl_jax.algorithms.adaptation.entropy import entropy_minimisation
+from tl_jax.algorithms.adaptation.fixmatch import fixmatch
+from tl_jax.algorithms.adaptation.flexmatch import flexmatch
 from tl_jax.algorithms.adaptation.forward import forward
+from tl_jax.algorithms.adaptation.mcc import bnm, information_maximisation, mcc
+from tl_jax.algorithms.adaptation.mcd import mcd
+from tl_jax.algorithms.adaptation.mdd import mdd
+from tl_jax.algorithms.adaptation.mean_teacher import mean_teacher, taught
+from tl_jax.algorithms.adaptation.mme import mme
+from tl_jax.algorithms.adaptation.noisy_student import (
+    noisy_student,
+    taught_by,
+    teacher_logits,
+)
+from tl_jax.algorithms.adaptation.pada import check_label_sets, pada
+from tl_jax.algorithms.adaptation.pseudo_labels import pseudo_labels
 from tl_jax.algorithms.adaptation.seen import Before, Found, Seen, Side, Term
 from tl_jax.algorithms.adaptation.streams import (
     IMPORTANCE,
@@ -13,8 +32,11 @@ from tl_jax.algorithms.adaptation.streams import (
     sealed,
     unlabelled,
 )
+from tl_jax.algorithms.adaptation.views import dropped, hidden_tokens, noisy
+from tl_jax.algorithms.adaptation.wdgrl import wdgrl
 
 __all__ = [
+    "ANCHOR",
     "IMPORTANCE",
     "LABELLED",
     "SOURCE",
@@ -26,8 +48,33 @@ __all__ = [
     "Side",
     "Term",
     "adapted",
+    "adda",
+    "bnm",
+    "ccsa",
+    "cdan",
+    "check_label_sets",
+    "dann",
+    "dropped",
+    "entropy_minimisation",
+    "fixmatch",
+    "flexmatch",
     "forward",
+    "hidden_tokens",
     "importance",
+    "information_maximisation",
+    "mcc",
+    "mcd",
+    "mdd",
+    "mean_teacher",
+    "mme",
+    "noisy",
+    "noisy_student",
+    "pada",
+    "pseudo_labels",
     "sealed",
+    "taught",
+    "taught_by",
+    "teacher_logits",
     "unlabelled",
+    "wdgrl",
 ]

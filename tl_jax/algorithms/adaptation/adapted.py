@@ -122,9 +122,9 @@ def supervised_mean(loss: Loss, weigh: Weigh, sides: Sides) -> Array:
 def runner(players: Players, params_of: Mapping, memory: Mapping[str, Any]) -> Run:
     """What runs any player's model with its present weights and statistics."""
 
-    def run(player: str, inputs, *, key=None, norm="batch", params=None):
+    def run(player: str, inputs, *, key=None, norm="batch", params=None, stats=None):
         whole = params_of[player] if params is None else params
-        stats = memory["stats"][player]
+        stats = memory["stats"][player] if stats is None else stats
         return players[player].model.apply(whole, stats, inputs, key=key, norm=norm)
 
     return run

@@ -18,9 +18,10 @@ from tl_jax.types import (
 )
 
 Run = Callable[..., tuple[Outputs, Stats]]
-"""`run(player, inputs, *, key=None, norm="batch", params=None) -> (outputs, moved)`.
+"""`run(player, inputs, *, key=None, norm="batch", params=None, stats=None)`.
 
-One more forward pass of any player; `params` in place of its present ones.
+-> (outputs, moved): one more forward pass of any player; `params` and `stats` in place
+of its present ones.
 """
 
 
