@@ -1,9 +1,8 @@
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from tl_jax.metrics import domain_classifier
+from tl_jax.metrics import domain_classifier, symmetric
 from tl_jax.metrics.divergence import (
     CLASSIFIERS,
     h_divergence,
@@ -81,37 +80,45 @@ def test_the_same_bits_for_the_same_seed():
 
 
 def test_the_classifier_is_scikit_learns():
-    """Weights that make both domains alike; C = 1 / strength on a mean over two."""
-    source, target = gaussians(1)
-    mean = np.concatenate([source.mean(0)[None], target.mean(0)[None]]).mean(0)
-    domains = domain_classifier.stacked(source, target)
-    used = np.ones(220, bool)
-    (found,) = domain_classifier.path(domains, used, (0.1,))
+    """With weights that make both domains alike; C = 1 / strength, of weights of 1."""
+    domains = domain_classifier.stacked(*gaussians(1))
+    (found,) = domain_classifier.path(domains, np.ones(220, bool), (0.1,))
     weight = np.where(domains.is_target, 0.5 / 100, 0.5 / 120)
-    z = domains.rows - mean
-    z = z / np.sqrt((weight[:, None] * z**2).sum(0))
-    # Two columns of kernel, each penalised: half the penalty on their difference.
-    other = LogisticRegression(C=2 / 0.1, tol=1e-8).fit(
-        z, domains.is_target, sample_weight=weight
+    z = domains.rows - weight @ domains.rows
+    z = z / np.sqrt(weight @ z**2)
+    other = LogisticRegression(C=1 / 0.1, tol=1e-8)
+    want = other.fit(z, domains.is_target, sample_weight=weight).decision_function(z)
+    np.testing.assert_allclose(found(domains.rows), want, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["linear", "product"])
+def test_gradients_by_differences(name):
+    module = {"linear": domain_classifier, "product": symmetric}[name]
+    space = domain_classifier.standardised(
+        domain_classifier.stacked(*gaussians(1)), np.ones(220, bool)
     )
-    want = other.decision_function(z)
-    np.testing.assert_allclose(found(domains.rows), want, atol=2e-3)
+    x = np.random.default_rng(0).normal(size={"linear": 4, "product": 8}[name])
+    _, slope = module._objective(x, space, 0.3)
+    for i, step in enumerate(1e-5 * np.eye(len(x))):
+        ends = [module._objective(x + s, space, 0.3)[0] for s in (step, -step)]
+        assert slope[i] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-8)
 
 
 def test_rows_left_out_change_nothing():
     domains = domain_classifier.stacked(*gaussians(1))
     used = np.arange(220) % 3 > 0
-    other = domains._replace(
-        rows=np.where(used[:, None], domains.rows, np.float32(1e3))
+    other = domains._replace(rows=np.where(used[:, None], domains.rows, 1e3))
+    one, two = (domain_classifier.path(d, used, (0.1,))[0] for d in (domains, other))
+    np.testing.assert_array_equal(one(domains.rows), two(domains.rows))
+
+
+def test_a_constant_column_says_nothing():
+    source, target = (
+        np.pad(x, ((0, 0), (0, 1)), constant_values=7.0) for x in gaussians(1)
     )
-    one, two = (
-        domain_classifier.path(d, used, (0.1,))[0](domains.rows)
-        for d in (domains, other)
-    )
-    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
-    assert float(jnp.sum(domain_classifier.domain_weights(domains, used))) == (
-        pytest.approx(1)
-    )
+    domains = domain_classifier.stacked(source, target)
+    (found,) = domain_classifier.path(domains, np.ones(220, bool), (0.1,))
+    assert found.kernel[-1] == 0
 
 
 def test_waves_make_a_gaussian_kernel():
@@ -122,7 +129,7 @@ def test_waves_make_a_gaussian_kernel():
     z = (rows - rows.mean(0)) / rows.std(0)
     apart = ((z[:, None] - z) ** 2).sum(-1)
     width = np.median(apart[np.triu_indices(60, 1)])
-    assert np.abs(mapped @ mapped.T - np.exp(-apart / (2 * width))).mean() < 0.05
+    assert np.abs(mapped @ mapped.T - np.exp(-apart / (2 * width))).mean() < 0.08
 
 
 def test_bad_input():

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tl_jax.estimators import linear_probe
-from tl_jax.metrics.divergence import h_divergence, proxy_a_distance
+from tl_jax.estimators.ridge import ridge
+from tl_jax.metrics.divergence import Distance, h_divergence, proxy_a_distance
 from tl_jax.metrics.domain_classifier import parts, stacked
 
 JOINT = (10.0, 1.0, 0.1, 0.01)
@@ -77,6 +77,7 @@ def ben_david(
     target_logits: ArrayLike | None = None,
     target_labels: ArrayLike | None = None,
     classifier: str = "product",
+    distance: Distance | None = None,
     seed: int = 0,
     level: float = 0.95,
 ) -> Bound:
@@ -86,21 +87,25 @@ def ben_david(
     compute them before and after. d_HdH is the held-out proxy distance of products of
     two half-spaces (`classifier="product"`), from below as every estimate by a found
     classifier; "linear" is quicker, and lower still. lambda = min_h error_source(h) +
-    error_target(h) is the held-out error of a linear probe that trains on both domains
-    with labels, each weighing alike: from above. It needs `target_labels`, which are
-    for evaluators alone: without them it is unknown, and so is the sum. With more than
-    two classes the errors are those of the classes, and the sum is no theorem.
+    error_target(h) is the held-out error of a ridge probe of the classes that trains on
+    both domains with labels, each weighing alike: from above. It needs `target_labels`,
+    which are for evaluators alone: without them it is unknown, and so is the sum. With
+    more than two classes the errors are those of the classes, and the sum is no
+    theorem.
 
     source_features [S D], source_logits [S C] and source_labels [S] of rows the model
     did not train on, target_features [T D], target_labels [T], target_logits [T C] for
-    the error that is bounded. Raises ValueError for what doesn't fit together.
+    the error that is bounded, `distance` where the proxy of this `classifier` was found
+    already. Raises ValueError for what doesn't fit together.
     """
     labels = np.asarray(source_labels)
     wrong = _wrong("source", source_logits, labels)
     options = {"classifier": classifier, "seed": seed, "level": level}
     rng = np.random.default_rng(seed)
     source = _error([wrong], rng, level)
-    half = _half(source_features, target_features, options)
+    given = source_features, target_features
+    held = distance or proxy_a_distance(*given, **options)
+    half = _half(held, h_divergence(*given, **options), level)
     if target_labels is None:
         return Bound(source, half, None, None, None, UNKNOWN)
     truth = np.asarray(target_labels)
@@ -141,12 +146,9 @@ def _error(sides: list[np.ndarray], rng: np.random.Generator, level: float) -> T
     return Term(value, float(low), float(high), *ends, "Hoeffding, 1963")
 
 
-def _half(source: ArrayLike, target: ArrayLike, options: dict) -> Term:
+def _half(held: Distance, fitted: Distance, level: float) -> Term:
     """1/2 d_HdH, held out; at most the in-sample one and the VC term."""
-    held = proxy_a_distance(source, target, **options)
-    fitted = h_divergence(source, target, **options)
-    level, rows = options["level"], min(held.rows)
-    slack = vc_slack(rows, held.dimension + 1, level=level)
+    slack = vc_slack(min(held.rows), held.dimension + 1, level=level)
     return Term(
         held.value / 2,
         held.low / 2,
@@ -177,21 +179,13 @@ def _joint(
         )
     part = parts(domains.is_target, FOLDS, rng)
     wrong = np.empty(len(both))
+    targets = 2.0 * np.eye(classes)[both] - 1
     for fold in range(FOLDS):
         held = part == fold
-        inner = ~held & (parts(domains.is_target, 4, rng) > 0)
-        choose = ~held & ~inner
-        counts = [(inner & (domains.is_target == side)).sum() for side in (True, False)]
-        weight = inner * np.where(domains.is_target, 1 / counts[0], 1 / counts[1])
-        probe = linear_probe.fit(
-            domains.rows,
-            both,
-            classes=classes,
-            validation=(domains.rows[choose], both[choose]),
-            strengths=JOINT,
-            weight=weight.astype(np.float32),
-            steps=300,
-        )
+        mine, sides = ~held, domains.is_target[~held]
+        weight = np.where(sides, 1 / sides.sum(), 1 / (~sides).sum())
+        rows = domains.rows[mine]
+        probe = ridge(rows, targets[mine], JOINT, weight=weight * len(rows) / 2)
         logits = domains.rows[held] @ np.asarray(probe.kernel) + np.asarray(probe.bias)
         wrong[held] = logits.argmax(-1) != both[held]
     return [wrong[~domains.is_target], wrong[domains.is_target]]

@@ -21,7 +21,7 @@ from tl_jax.metrics.domain_classifier import (
 )
 from tl_jax.metrics.symmetric import products
 
-WAVES = 512
+WAVES = 256
 """Random features of the kernel map."""
 Mapped = Callable[[np.ndarray], np.ndarray]
 
@@ -182,7 +182,7 @@ def _family(classifier: str) -> Family:
 def _mapped(domains: Domains, family: Family, rng: np.random.Generator) -> Domains:
     """The domains as a classifier sees them."""
     mapped = family.mapping(domains.rows, rng)
-    return domains._replace(rows=mapped(domains.rows).astype(np.float32))
+    return domains._replace(rows=mapped(domains.rows))
 
 
 def _counts(domains: Domains) -> tuple[int, int]:

@@ -2,47 +2,32 @@
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from tl_jax.estimators.standard import Standard, standard
-from tl_jax.metrics.domain_classifier import Domains, Fit, domain_weights
-from tl_jax.minimise import minimise
-from tl_jax.types import Array
+from tl_jax.metrics.domain_classifier import (
+    Domains,
+    Fit,
+    Space,
+    minimised,
+    standardised,
+)
 
 STARTS = 4
 """Random starts of a problem that is not convex."""
-
-
-class Pair(NamedTuple):
-    """Two affine functions of standardised rows."""
-
-    slopes: Array
-    """[2 D]"""
-    offsets: Array
-    """[2]"""
 
 
 class Product(NamedTuple):
     """rows [N D] -> the logit [N] of being from the target: a product of two."""
 
     slopes: np.ndarray
-    """[2 D] on raw rows."""
+    """[2 D]"""
     offsets: np.ndarray
+    """[2]"""
     strength: float
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         both = np.asarray(rows, np.float64) @ self.slopes.T + self.offsets
         return both[:, 0] * both[:, 1]
-
-
-def _objective(pair: Pair, data: tuple[Array, Array, Array, Array]) -> Array:
-    """Weighted logistic loss of the signed product plus the penalty."""
-    z, signs, weight, strength = data
-    both = z @ pair.slopes.T + pair.offsets
-    losses = jax.nn.softplus(-signs * both[:, 0] * both[:, 1])
-    return weight @ losses + strength / 2 * (pair.slopes**2).sum()
 
 
 def products(seed: int) -> Fit:
@@ -55,30 +40,32 @@ def products(seed: int) -> Fit:
     def fit(
         domains: Domains, used: np.ndarray, strengths: tuple[float, ...]
     ) -> list[Product]:
-        rng = np.random.default_rng(seed)
-        weight, rows = domain_weights(domains, used), jnp.asarray(domains.rows)
-        scale, width = standard(rows, weight), rows.shape[1]
-        signs = jnp.where(jnp.asarray(domains.is_target), 1.0, -1.0)
-        starts = [_start(rng, width) for _ in range(STARTS)]
+        space, rng = standardised(domains, used), np.random.default_rng(seed)
+        width = space.z.shape[1]
+        starts = [rng.normal(size=(2, width + 1)) for _ in range(STARTS)]
+        starts = [(x / [*[width**0.5] * width, 1]).ravel() for x in starts]
         found = []
         for strength in strengths:
-            data = (scale(rows), signs, weight, jnp.float32(strength))
             for start in starts:
-                pair, _ = minimise(_objective, start, data, 1e-5, 200)
-                found.append(_raw(pair, scale, strength))
+                x = minimised(_objective, start, (space, strength)).reshape(2, -1)
+                slopes = x[:, :-1] * space.inverse
+                offsets = x[:, -1] - slopes @ space.mean
+                found.append(Product(slopes, offsets, strength))
         return found
 
     return fit
 
 
-def _start(rng: np.random.Generator, width: int) -> Pair:
-    slopes, offsets = rng.normal(size=(2, width)) / width**0.5, rng.normal(size=2)
-    return Pair(jnp.asarray(slopes, jnp.float32), jnp.asarray(offsets, jnp.float32))
-
-
-def _raw(pair: Pair, scale: Standard, strength: float) -> Product:
-    """From standardised rows to raw ones."""
-    mean, inverse = (np.asarray(x, np.float64) for x in scale)
-    slopes = np.asarray(pair.slopes, np.float64) * inverse
-    offsets = np.asarray(pair.offsets, np.float64) - slopes @ mean
-    return Product(slopes, offsets, strength)
+def _objective(
+    x: np.ndarray, space: Space, strength: float
+) -> tuple[float, np.ndarray]:
+    """Weighted logistic loss of the signed product plus the penalty; its gradient."""
+    x = x.reshape(2, -1)
+    both = space.z @ x[:, :-1].T + x[:, -1]
+    margin = space.sides * both[:, 0] * both[:, 1]
+    value = space.weight @ np.logaddexp(0, -margin)
+    value += strength / 2 * np.square(x[:, :-1]).sum()
+    pull = -space.sides * space.weight * (0.5 - 0.5 * np.tanh(margin / 2))
+    push = pull[:, None] * both[:, ::-1]
+    slopes = push.T @ space.z + strength * x[:, :-1]
+    return value, np.column_stack([slopes, push.sum(0)]).ravel()

@@ -189,11 +189,11 @@ def test_a_ratio_of_gaussians():
 
 
 def shifted(seed, count=3000):
-    """Source and target of one labelling y = [x > 0.5], by a model that says x > 0."""
+    """N(0, 1) and N(1, 1), where y = [x > -1], by a model that says x > 0."""
     rng = np.random.default_rng(seed)
     x = {"source": rng.normal(size=(count, 1)), "train": rng.normal(size=(count, 1))}
-    x["target"] = rng.normal(size=(count, 1)) * 0.8 + 1
-    y = {name: (rows[:, 0] > 0.5).astype(int) for name, rows in x.items()}
+    x["target"] = rng.normal(size=(count, 1)) + 1
+    y = {name: (rows[:, 0] > -1).astype(int) for name, rows in x.items()}
     logits = {name: np.concatenate([-rows, rows], 1) for name, rows in x.items()}
     own = Evidence(
         source_features=x["source"],
@@ -224,7 +224,7 @@ def test_weights_find_the_targets_risk(score, loss):
 
 def test_circular_fits_back():
     good = GIVEN._replace(target_logits=3 * np.asarray(GIVEN.target_logits))
-    assert label_free.back(good) > 0.7
+    assert label_free.back(good) > 0.6
     rng = np.random.default_rng(0)
     noise = GIVEN._replace(target_logits=rng.normal(size=(50, 3)))
     assert label_free.back(noise) < label_free.back(good) - 0.2
