@@ -20,6 +20,7 @@ from experiments.phases import held, idle_rules
 from experiments.plans import first_plan
 from experiments.problem import Problem, make_problem
 from experiments.settings import check, names
+from experiments.shift.pairs import every_pair
 from experiments.strategies import Strategy, make_strategy
 from experiments.versions import machine, versions
 from experiments.workdir import check_workdir, locked
@@ -34,8 +35,12 @@ def study(
 ) -> None:
     """Run everything that `config` asks for and is not there yet; then the report.
 
+    Of several pairs of domains each is a study of its own.
+
     Everything that can be wrong with a config is found before the first compilation.
     """
+    if config.shift.pairs:
+        return every_pair(config, workdir, command, stop, study)
     first = distribute.is_first()
     console = Console(stderr=True, highlight=False, quiet=not first)
     check(config)

@@ -69,18 +69,24 @@ def page(summary: Summary, figures: Sequence[Figure]) -> str:
         f"<h1>{_text(name)}</h1>",
         f'<p class="headline">{_unbroken(headline(summary))}</p>',
         _partial(summary),
-        _section("Results", _table(summary), _figure(known.pop("scores.png", None))),
-        *(_section(f.title, _figure(f)) for f in known.values()),
+        _section(
+            "Results", _table(summary), shown_figure(known.pop("scores.png", None))
+        ),
+        *(_section(f.title, shown_figure(f)) for f in known.values()),
         _section("Every seed", _seeds(summary)),
         _section("What moves: the plans", _plans(summary)),
         _section("Data", _data(summary)),
         _section("How to run it again", *_origin(info)),
     ]
-    body = "\n".join(part for part in parts if part)
+    return framed(name, "\n".join(part for part in parts if part))
+
+
+def framed(title: str, body: str) -> str:
+    """A page of that title around the HTML of `body`."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(name)}</title>\n<style>{CSS}</style>\n</head>\n"
+        f"<title>{_text(title)}</title>\n<style>{CSS}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
@@ -146,7 +152,7 @@ def _partial(summary: Summary) -> str:
     )
 
 
-def _rows(
+def shown_rows(
     heads: Iterable[tuple[str, bool]], rows: Iterable[tuple[str, Iterable[str]]]
 ) -> str:
     """A table from (heading, is a number) and (class, cells of HTML)."""
@@ -178,11 +184,12 @@ def _table(summary: Summary) -> str:
             cells[-1] = f'<span class="{outcome.verdict}">{cells[-1]}</span>'
         rows.append(("best" if top and top.name == row.name else "", cells))
     notes = "".join(f"<p>{_text(note)}</p>" for note in table.notes(summary))
-    body = _rows([(c.heading, c.number) for c in columns], rows)
+    body = shown_rows([(c.heading, c.number) for c in columns], rows)
     return f'{body}\n<div class="notes">{notes}</div>'
 
 
-def _figure(figure: Figure | None) -> str:
+def shown_figure(figure: Figure | None) -> str:
+    """A figure with its caption; nothing of None."""
     if figure is None:
         return ""
     data = base64.b64encode(figure.png).decode()
@@ -218,7 +225,7 @@ def _seeds(summary: Summary) -> str:
             rows.append(("", [_text(cell) for cell in cells]))
     note = f"In brackets: 95 % bootstrap interval over test {summary.units}."
     note = f'<p class="notes">{note}</p>'
-    return _rows(heads, rows) + note if rows else ""
+    return shown_rows(heads, rows) + note if rows else ""
 
 
 def _results(summary: Summary) -> list:
@@ -263,10 +270,9 @@ def _data(summary: Summary) -> str:
     if summary.units == "episodes":
         pairs.append(("episodes", episodes_said(info)))
     if "opened_target_labels" in info:
-        seen = info["opened_target_labels"]
-        pairs.append(
-            ("target labels", "opened during the study" if seen else "not opened")
-        )
+        seen = info["opened_target_labels"] or []
+        said = f"opened by {', '.join(seen)}" if seen else "not opened"
+        pairs.append(("target labels", said))
     return _pairs(pairs)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.held_out import split
+from experiments.held_out import blind, split
 from experiments.sources import read_examples
 from tl_jax import data
 from tl_jax.algorithms.adaptation import TARGET
@@ -39,20 +39,18 @@ class Domains(NamedTuple):
         """Rows of `train` and `validation`, the source's; `target` and `test`.
 
         `target` are the rows that adaptation may see, `test` those that judge: no
-        row, and no two equal texts or pictures, of both.
+        row, and no two equal texts or pictures, of both. Which is which has nothing
+        to do with their labels.
         """
-        own = config.copy_and_resolve_references()
+        own = config
         found: dict[str, list] = {"train": [], "validation": []}
         for part, start in zip(self.parts[:-1], self.starts, strict=False):
             rows = whole_source(part, own, seed)
             for name in found:
                 found[name].append(rows[name] + start)
         rows = {name: np.concatenate(each) for name, each in found.items()}
-        own.data.per_class = 0  # few labels are few of the source's
-        target = split(self.parts[-1], own, seed)
-        seen = np.sort(np.concatenate([target["train"], target["validation"]]))
-        start = self.starts[-1]
-        rows |= {TARGET: seen + start, "test": target["test"] + start}
+        target, start = blind(self.parts[-1], own), self.starts[-1]
+        rows |= {TARGET: target["seen"] + start, "test": target["test"] + start}
         return data.disjoint(rows, len(self.number))
 
     def opened(self, rows: np.ndarray, per_class: int, seed: int) -> np.ndarray:

@@ -62,10 +62,11 @@ def check_shift(config: ConfigDict) -> None:
             f"config.together is {config.together!r}, but strategies of two domains "
             "run one by one; expected it empty"
         )
-    _check_pairs(own.pairs)
+    check_pairs(own.pairs)
 
 
-def _check_pairs(pairs: Any) -> None:
+def check_pairs(pairs: Any) -> None:
+    """Raise ValueError for what are no pairs of two domains."""
     fine = all(
         isinstance(pair, tuple | list) and len(pair) == 2 and pair[0] != pair[1]
         for pair in pairs

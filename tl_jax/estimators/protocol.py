@@ -15,22 +15,31 @@ def classifier(cls: type) -> type:
     names = tuple(inspect.signature(cls).parameters)
 
     def get_params(self: Any, deep: bool = True) -> dict[str, Any]:
-        """Constructor arguments by name."""
-        return {name: getattr(self, name) for name in names}
+        """Constructor arguments by name; `deep`, an estimator's own as `name__own`."""
+        own = {name: getattr(self, name) for name in names}
+        if deep:
+            own |= {f"{n}__{k}": v for n in names for k, v in _params(own[n]).items()}
+        return own
 
     def set_params(self: Any, **params: Any) -> Self:
         """Set constructor arguments; raises ValueError for an unknown name."""
-        for name, value in params.items():
-            if name not in names:
+        for path, value in sorted(params.items()):
+            name, _, inner = path.partition("__")
+            nested = inner and hasattr(getattr(self, name, None), "set_params")
+            if name not in names or (inner and not nested):
                 raise ValueError(
-                    f"Invalid parameter {name!r} for estimator {self!r}. "
-                    f"Valid parameters are: {list(names)}."
+                    f"Invalid parameter {path!r} for estimator {self!r}. "
+                    f"Valid parameters are: {list(self.get_params())}."
                 )
-            setattr(self, name, value)
+            if nested:
+                getattr(self, name).set_params(**{inner: value})
+            else:
+                setattr(self, name, value)
         return self
 
     def __repr__(self: Any) -> str:
-        values = ", ".join(f"{k}={v!r}" for k, v in self.get_params().items())
+        own = self.get_params(deep=False)
+        values = ", ".join(f"{k}={v!r}" for k, v in own.items())
         return f"{cls.__name__}({values})"
 
     def __sklearn_is_fitted__(self: Any) -> bool:
@@ -40,6 +49,12 @@ def classifier(cls: type) -> type:
     for method in (*own, __sklearn_tags__, __sklearn_is_fitted__):
         setattr(cls, method.__name__, method)
     return cls
+
+
+def _params(value: Any) -> dict[str, Any]:
+    """Parameters of an estimator; none of what is not one."""
+    known = hasattr(value, "get_params") and not isinstance(value, type)
+    return value.get_params() if known else {}
 
 
 def score(self: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
