@@ -104,6 +104,18 @@ def _check(clouds: Mapping[str, Cloud], classes: Sequence[str], method: str) -> 
                 )
 
 
+def thinned(cloud: Cloud, seed: int = 0) -> Cloud:
+    """What a figure shows of a cloud: few rows and, together, their main directions.
+
+    At most `ROWS` rows of each domain, `WIDE` principal components of both, float32.
+    """
+    few = _thin(cloud, seed)
+    both = np.concatenate([few.source, few.target])
+    places = _components(both, WIDE).astype(np.float32)
+    count = len(few.source)
+    return few._replace(source=places[:count], target=places[count:])
+
+
 def _thin(cloud: Cloud, seed: int) -> Cloud:
     """At most `ROWS` rows of each domain, float64."""
     rng = np.random.default_rng(seed)
