@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.frozen import kept
 from experiments.shift.alignments import ALIGNMENTS
-from experiments.shift.features import network_base
+from experiments.shift.features import features_of, network_base
 from experiments.shift.selectors import measured
 from experiments.shift.weightings import WEIGHTINGS
 from experiments.transforms import called
@@ -28,7 +27,7 @@ class Weighed(NamedTuple):
 def features(problem: "Shifted") -> np.ndarray:
     """[N D] what weights and maps are fitted on: the body's features of all rows."""
     own = problem.encoded.columns.get("features")
-    return np.asarray(kept(problem) if own is None else own, np.float32)
+    return np.asarray(features_of(problem) if own is None else own, np.float32)
 
 
 def weighed(problem: "Shifted", seed: int) -> Weighed:
