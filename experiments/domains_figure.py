@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.canvas import COLOURS, GREY, Figure, canvas, short
 
-ROWS = 400
+ROWS = 250
 """Rows of a domain that are drawn; more hide each other."""
 WIDE = 30
 """Principal components that neighbours are sought in."""
@@ -153,6 +153,7 @@ def tsne(features: np.ndarray, seed: int) -> np.ndarray:
     quick form adds in an order that depends on the number of threads.
     """
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     near = _components(features, WIDE)
     found = TSNE(
@@ -163,7 +164,8 @@ def tsne(features: np.ndarray, seed: int) -> np.ndarray:
         random_state=seed,
         learning_rate="auto",
     )
-    return found.fit_transform(near)
+    with threadpool_limits(1, "blas"):
+        return found.fit_transform(near)
 
 
 def umap(features: np.ndarray, seed: int) -> np.ndarray:

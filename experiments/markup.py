@@ -59,12 +59,12 @@ def framed(title: str, body: str) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n"
+        f"<title>{escaped(title)}</title>\n<style>{CSS}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
-def text(value: Any) -> str:
+def escaped(value: Any) -> str:
     return html.escape(str(value), quote=True)
 
 
@@ -75,7 +75,7 @@ def shown_rows(
     heads = list(heads)
     align = [' class="number"' if number else "" for _, number in heads]
     top = [
-        f'<th scope="col"{a}>{text(h)}</th>'
+        f'<th scope="col"{a}>{escaped(h)}</th>'
         for (h, _), a in zip(heads, align, strict=True)
     ]
     lines = [f"<tr>{''.join(top)}</tr>"]
@@ -94,7 +94,7 @@ def shown_figure(figure: Figure | None) -> str:
     data = base64.b64encode(figure.png).decode()
     width = int.from_bytes(figure.png[16:20]) * SHOWN_DPI // DPI  # of the IHDR chunk
     return (
-        f'<figure><img alt="{text(figure.alt)}" width="{width}" '
+        f'<figure><img alt="{escaped(figure.alt)}" width="{width}" '
         f'src="data:image/png;base64,{data}">'
-        f"<figcaption>{text(figure.caption)}</figcaption></figure>"
+        f"<figcaption>{escaped(figure.caption)}</figcaption></figure>"
     )

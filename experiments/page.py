@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments import table
 from experiments.canvas import Figure
-from experiments.markup import framed, shown_figure, shown_rows, text
+from experiments.markup import escaped, framed, shown_figure, shown_rows
 from experiments.shift import selection
 from experiments.summary import Summary, best, ended, episodes_said
 
@@ -21,7 +21,7 @@ def page(summary: Summary, figures: Sequence[Figure]) -> str:
     name = str(info.get("name", summary.study.root.name))
     known = {figure.file: figure for figure in figures}
     parts = [
-        f"<h1>{text(name)}</h1>",
+        f"<h1>{escaped(name)}</h1>",
         f'<p class="headline">{_unbroken(headline(summary))}</p>',
         _partial(summary),
         _section(
@@ -69,13 +69,13 @@ def _unbroken(text: str) -> str:
     """Escaped, with numbers kept together with their signs."""
     for sign in ("±", "<", "="):
         text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
-    return text(text)
+    return escaped(text)
 
 
 def _section(title: str, *parts: str) -> str:
     """A heading with what it holds; nothing if that is nothing."""
     body = "\n".join(part for part in parts if part)
-    return f"<section>\n<h2>{text(title)}</h2>\n{body}\n</section>" if body else ""
+    return f"<section>\n<h2>{escaped(title)}</h2>\n{body}\n</section>" if body else ""
 
 
 def _partial(summary: Summary) -> str:
@@ -85,7 +85,7 @@ def _partial(summary: Summary) -> str:
         return ""
     done = sum(row.done for row in summary.rows)
     expected = sum(row.expected for row in summary.rows)
-    items = "".join(f"<li>{text(item)}</li>" for item in missing)
+    items = "".join(f"<li>{escaped(item)}</li>" for item in missing)
     first = f"{done} of {expected} runs have ended."
     title = "Partial results" if summary.partial else "Some files are missing"
     return (
@@ -99,14 +99,14 @@ def _table(summary: Summary) -> str:
     columns, top = table.columns(summary), summary.best
     rows = []
     for row in summary.rows:
-        cells = [text(column.cell(row)) for column in columns]
+        cells = [escaped(column.cell(row)) for column in columns]
         if row.note:
-            cells[0] += f'<span class="note">{text(row.note)}</span>'
+            cells[0] += f'<span class="note">{escaped(row.note)}</span>'
         outcome = row.comparison.verdict if row.comparison else None
         if outcome is not None and outcome.verdict in ("positive", "negative"):
             cells[-1] = f'<span class="{outcome.verdict}">{cells[-1]}</span>'
         rows.append(("best" if top and top.name == row.name else "", cells))
-    notes = "".join(f"<p>{text(note)}</p>" for note in table.notes(summary))
+    notes = "".join(f"<p>{escaped(note)}</p>" for note in table.notes(summary))
     body = shown_rows([(c.heading, c.number) for c in columns], rows)
     return f'{body}\n<div class="notes">{notes}</div>'
 
@@ -117,8 +117,8 @@ def _selection(summary: Summary, known: dict[str, Figure]) -> list[str]:
     if found is None:
         return []
     heads, rows = selection.cells(found)
-    said = "".join(f"<p>{text(note)}</p>" for note in selection.notes(found))
-    body = shown_rows(heads, [("", [text(cell) for cell in row]) for row in rows])
+    said = "".join(f"<p>{escaped(note)}</p>" for note in selection.notes(found))
+    body = shown_rows(heads, [("", [escaped(cell) for cell in row]) for row in rows])
     drawn = shown_figure(known.pop("selectors.png", None))
     return [f'{body}\n<div class="notes">{said}</div>', drawn]
 
@@ -144,7 +144,7 @@ def _seeds(summary: Summary) -> str:
             cells.append(run.result.get("best_step", table.NOTHING))
             for key in ("seconds", "compile_seconds"):
                 cells.append(_value(run.result.get(key), digits=1))
-            rows.append(("", [text(cell) for cell in cells]))
+            rows.append(("", [escaped(cell) for cell in cells]))
     note = f"In brackets: 95 % bootstrap interval over test {summary.units}."
     note = f'<p class="notes">{note}</p>'
     return shown_rows(heads, rows) + note if rows else ""
@@ -170,10 +170,10 @@ def _plans(summary: Summary) -> str:
     for row in summary.rows:
         plans = [run.plan for run in summary.study.runs[row.name] if run.plan]
         if plans:
-            label = f"{text(row.title)} · {text(table.trainable(row))} trainable"
+            label = f"{escaped(row.title)} · {escaped(table.trainable(row))} trainable"
             found.append(
                 f"<details><summary>{label}</summary>"
-                f"<pre>{text(plans[0].rstrip())}</pre></details>"
+                f"<pre>{escaped(plans[0].rstrip())}</pre></details>"
             )
     return "\n".join(found)
 
@@ -211,9 +211,9 @@ def _origin(info: dict[str, Any]) -> list[str]:
         pairs.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items())))
     config = json.dumps(info.get("config") or {}, indent=2, ensure_ascii=False)
     return [
-        f'<pre class="command">{text(said)}</pre>' if said else "",
+        f'<pre class="command">{escaped(said)}</pre>' if said else "",
         _pairs(pairs),
-        f"<details><summary>Config</summary><pre>{text(config)}</pre></details>"
+        f"<details><summary>Config</summary><pre>{escaped(config)}</pre></details>"
         if info.get("config")
         else "",
     ]
@@ -227,5 +227,5 @@ def _plain(value: Any) -> str:
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
-    items = "".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in pairs)
+    items = "".join(f"<dt>{escaped(k)}</dt><dd>{escaped(v)}</dd>" for k, v in pairs)
     return f"<dl>{items}</dl>" if items else ""

@@ -70,8 +70,7 @@ def mapped(problem: "Shifted") -> "Shifted":
 def judge(
     problem: "Shifted", job: Any, part: Any, state: Any, frozen: Any
 ) -> dict[str, Any]:
-    """Fields of a run's result: what it opened, what its rows weighed, what of both
-    domains its outputs say."""
+    """Fields of a run's result: what it opened, weighed and says of both domains."""
     shift = job.strategy.shift
     told: dict[str, Any] = {"opened_target_labels": bool(shift.opened)}
     if shift.reweigh and job.seed in problem.memo:

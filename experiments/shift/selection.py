@@ -169,7 +169,10 @@ def _bound(run: Run) -> Bound:
 def _clouds(
     summary: Summary, first: dict[str, Run], far: dict[str, Distance]
 ) -> list[Figure]:
-    """Features by domain in two ways, of the first strategies."""
+    """Features by domain, of the first strategies; t-SNE once all runs have ended.
+
+    It takes seconds a panel, and the page is written after each run.
+    """
     kept = {t: run for t, run in first.items() if (run.path / FILE).is_file()}
     clouds = {}
     for title, run in list(kept.items())[:PANELS]:
@@ -179,7 +182,5 @@ def _clouds(
         return []
     classes = [str(c) for c in summary.study.info.get("classes", [])]
     values = {title: far[title].value for title in clouds if title in far}
-    return [
-        domains(clouds, classes, method=method, distances=values)
-        for method in ("pca", "tsne")
-    ]
+    methods = ("pca",) if summary.partial else ("pca", "tsne")
+    return [domains(clouds, classes, method=m, distances=values) for m in methods]
