@@ -51,7 +51,7 @@ def domains(
     Raises ValueError for another method, no cloud, and arrays that don't fit.
     """
     _check(clouds, classes, method)
-    columns = min(COLUMNS, len(clouds))
+    columns = 2 if len(clouds) == 4 else min(COLUMNS, len(clouds))
     rows = -(-len(clouds) // columns)
     with canvas(3.7 * columns + 1.5, 3.4 * rows + 0.2) as (figure, png):
         cells = figure.subplots(rows, columns, squeeze=False).ravel()

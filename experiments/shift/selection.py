@@ -9,7 +9,7 @@ from experiments import table
 from experiments.canvas import Figure
 from experiments.distance_figure import bounds, distances
 from experiments.domains_figure import COLUMNS, Cloud, domains
-from experiments.selectors_figure import selectors
+from experiments.selectors_figure import named, selectors
 from experiments.shift.selectors import FILE
 from experiments.study import Run
 from experiments.summary import Summary
@@ -97,7 +97,7 @@ def cells(found: Models) -> tuple[list[tuple[str, bool]], list[list[str]]]:
         ends = f" [{own.low:.2f}, {own.high:.2f}]" if known else ""
         rows.append(
             [
-                table.words(name),
+                named(name),
                 f"{own.spearman:.2f}{ends}" if known else table.NOTHING,
                 f"{own.kendall:.2f}" if known else table.NOTHING,
                 found.titles[own.chosen],

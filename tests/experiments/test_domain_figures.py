@@ -96,8 +96,8 @@ TRUTH = [0.5, 0.7, 0.6]
 def test_selectors_say_their_correlation():
     scores = {"bnm": [1, 3, 2], "dev": [1, 3, 2]}
     found = selectors(scores, TRUTH, ["a", "b", "c"], higher_is_better=UP)
-    assert found.alt.startswith("bnm ρ 1.00")
-    assert "dev ρ -1.00" in found.alt
+    assert found.alt.startswith("BNM ρ 1.00")
+    assert "DEV ρ -1.00" in found.alt
     again = selectors(scores, TRUTH, ["a", "b", "c"], higher_is_better=UP)
     assert again.png == found.png
     warned = selectors(scores, TRUTH, list("abc"), higher_is_better=UP, warning="Mind.")
@@ -109,7 +109,7 @@ def test_nothing_to_rank_draws_nothing():
     flawed = {"bnm": [1, np.nan, 2]}
     assert selectors(flawed, TRUTH, list("abc"), higher_is_better=UP) is None
     flat = selectors({"bnm": [1, 1, 1]}, TRUTH, list("abc"), higher_is_better=UP)
-    assert flat.alt == "bnm says nothing"
+    assert flat.alt == "BNM says nothing"
 
 
 def far(value):
