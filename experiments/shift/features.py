@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.frozen import kept
 from experiments.inputs import Encoded
+from experiments.problem import Problem
 from tl_jax import data
 from tl_jax.models import frozen_features, mlp
 from tl_jax.types import Model, Pretrained
@@ -23,6 +24,14 @@ def over_features(problem: "Shifted") -> "Shifted":
     columns |= {n: c for n, c in problem.encoded.columns.items() if n == "domain"}
     made = without_features(problem)
     return made._replace(encoded=Encoded(columns, problem.encoded.labels))
+
+
+def new_rows(problem: Problem) -> Problem:
+    """A problem of new rows as the features that the network reads."""
+    features, width = kept(problem), problem.base.model.width
+    base = network_base(problem.base, width, problem.config)
+    encoded = Encoded({"features": features}, problem.encoded.labels)
+    return problem._replace(base=base, encoded=encoded)
 
 
 def features_of(problem: "Shifted") -> np.ndarray:

@@ -10,6 +10,7 @@ from tiny_shift import LORA, predictions, shifted, write_domains
 from tiny_study import result, run
 
 from configs.strategies import FREEZE, HEAD
+from experiments import predict
 from experiments.dry_run import dry_run
 from experiments.problem import make_problem
 from experiments.settings import check
@@ -155,6 +156,21 @@ def test_a_network_over_features(over_features):
     found = np.asarray(outputs.features)[np.asarray(stream["weight"]) > 0]
     index = stream["index"][np.asarray(stream["weight"]) > 0]
     np.testing.assert_allclose(found, features[index], atol=1e-5)
+
+
+def test_new_texts_are_labelled_as_the_run_would(over_features, paths, tmp_path):
+    workdir, config = over_features
+    given = tmp_path / "new.csv"
+    rows = paths[1].read_text().splitlines()
+    given.write_text("\n".join(rows) + "\n")
+    line = ["--workdir", str(workdir), "--input", str(given), "--strategy", "mcc"]
+    out = tmp_path / "labels.jsonl"
+    assert predict.main([*line, "--output", str(out)]) == 0
+    said = [json.loads(text) for text in out.read_text().splitlines()]
+    judged = predictions(workdir, "mcc")
+    first = make_problem(config).domains.starts[-1]
+    for at, guess in zip(judged["index"], judged["predictions"], strict=True):
+        assert said[at - first]["label"] == "abc"[guess]
 
 
 @pytest.mark.parametrize("features", [False, True])
