@@ -92,6 +92,20 @@ def get_config(arg: str = "") -> ConfigDict:
     config.episodes.sampler = "device"  # draw within the step; or host
     config.episodes.curve = ()  # also test after these numbers of adaptation steps
 
+    # Of two domains: data.source has labels, shift.target is what the model is for.
+    # Its labels reach no loss and no choice, but where a strategy opens some of them
+    # (`target_labelled`); rows of its own judge.
+    config.shift = ConfigDict()
+    config.shift.target = ""  # named as data.source is; empty: one domain
+    config.shift.sources = ()  # more domains with labels, beside data.source
+    config.shift.pairs = ()  # (source, target), ...: a study of each, in one workdir
+    config.shift.batch_size = 0  # rows of the target a step; 0: as of the source
+    config.shift.joint = True  # both domains pass in one batch; or one after another
+    # The body's features are computed once, by the pretrained weights; what is
+    # adapted is a network over them, of these widths (none: a linear head alone).
+    config.shift.features = False
+    config.shift.network = ()
+
     config.augment = ()  # {"augment": name, arguments}, of tl_jax.data.augment
 
     config.steps = 0  # 0: as many as `epochs` take
@@ -124,7 +138,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.every.log = 10
     config.every.evaluate = 0  # 0: ten times a run
     config.every.checkpoint = 0  # 0: at each evaluation
-    config.select = "best"  # weights of the best evaluation, or of the last step
+    # Weights of the best evaluation, or of the last step. Of two domains also by a
+    # score that sees no target label: iwcv, dev, circular, entropy, information, bnm,
+    # snd (tl_jax/metrics/label_free), source_risk.
+    config.select = "best"
     # Evaluations without a better score before a phase ends; 0: never. Phases and
     # strategies may say another.
     config.patience = 0

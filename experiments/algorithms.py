@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ml_collections import ConfigDict
+
 from experiments.tasks import EPISODIC, Task
 from tl_jax.algorithms import augmented_steps, averaged, supervised
+from tl_jax.algorithms.adaptation import importance
 from tl_jax.algorithms.penalised import Penalties
-from tl_jax.types import Algorithm, Augment, Key, Player
+from tl_jax.types import Algorithm, Array, Augment, Key, Player, Stream
 
 PLAYER = "model"
 """The player that every strategy has; its weights are the run's result."""
@@ -29,6 +32,13 @@ class Setting(NamedTuple):
     """Draws episodes on the device, from numbers of tasks."""
     ways: int = 0
     """Classes of an episode, at most."""
+    steps: int = 0
+    """Of the phase."""
+    phase: str = "train"
+    opened: bool = False
+    """Whether labels of the target domain are open."""
+    joint: bool = True
+    """Whether domains pass the model in one batch."""
 
 
 Make = Callable[[Setting, Mapping[str, Player]], Algorithm]
@@ -45,7 +55,8 @@ class Recipe(NamedTuple):
     """How wide the model's head is: `classes` of the data, `ways` of an episode, or
     `none`, where nothing reads one."""
     batches: str = "train"
-    """What a step reads: `train`, rows of the data, or `episodes`."""
+    """What a step reads: `train`, rows of the data, `episodes`, `domains` or `target`,
+    which is one of them without labels."""
     steps: Callable[[int], Make] | None = None
     """(number of adaptation steps) -> the same with predictions after so many."""
 
@@ -66,7 +77,7 @@ def make_supervised(setting: Setting, players: Mapping[str, Player]) -> Algorith
     made = supervised(
         players,
         setting.task.loss,
-        weigh=setting.task.weigh,
+        weigh=counted(setting.task.weigh),
         accumulate=setting.accumulate,
         clip=setting.clip,
         penalties=setting.penalties,
@@ -76,16 +87,25 @@ def make_supervised(setting: Setting, players: Mapping[str, Player]) -> Algorith
     return augmented_steps(made, setting.augment)
 
 
+def counted(weigh: Callable[[Stream], Array]) -> Callable[[Stream], Array]:
+    """The task's weights times the column `importance`, where there is one."""
+    return lambda stream: weigh(stream) * importance(stream)
+
+
 SUPERVISED = Recipe(make_supervised, alone)
 
 
-def recipe_of(table: Mapping[str, Any], train: str, at: str, task: str) -> Recipe:
-    """The recipe of a phase: supervised, or what its `learner` table says.
+def recipe_of(phase: Mapping[str, Any], at: str, config: ConfigDict) -> Recipe:
+    """The recipe of a phase: supervised, or what its `learner` or `adapt` table says.
 
     Raises with the place in the config and the nearest name.
     """
     from experiments.learners import few_shot
+    from experiments.shift.recipes import adaptation
 
+    table, train, task = phase["learner"], phase["train"], config.task
+    if phase["adapt"]:
+        return adaptation(phase["adapt"], f"config.{at}.adapt", config)
     if task in EPISODIC:
         return few_shot(table, train, at, task)
     if table or train:

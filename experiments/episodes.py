@@ -132,6 +132,10 @@ class Episodes(NamedTuple):
 
         return self._replace(base=frozen_base(self.base), augment=None)
 
+    def judge(self, job: Any, part: Any, state: Any, frozen: Any) -> dict[str, Any]:
+        """More of a finished run for its result; of episodes there is nothing."""
+        return {}
+
     def grid(self) -> Batch | None:
         """Generated test tasks with their queries at even distances, to draw fits.
 

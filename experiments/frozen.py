@@ -25,7 +25,7 @@ def frozen(problem: Episodes) -> Episodes:
 
     For strategies that never move the body.
     """
-    features, base = _kept(problem), frozen_base(problem.base)
+    features, base = kept(problem), frozen_base(problem.base)
     encoded = Encoded({"features": features}, problem.encoded.labels)
     made = problem._replace(base=base, encoded=encoded, augment=None)
     return made if problem.held is None else made._replace(held=resident_of(made))
@@ -37,7 +37,7 @@ def frozen_base(base: Pretrained) -> Pretrained:
     return base._replace(model=own, params={}, stats={}, preprocess=None)
 
 
-def _kept(problem: Episodes) -> np.ndarray:
+def kept(problem: Episodes | Problem) -> np.ndarray:
     """Features [N D] of all rows, from disk where they were computed before."""
     file = cache_folder() / FOLDER / f"{_digest(problem)}.npy"
     if agree(not file.is_file()):  # processes may have caches of their own
@@ -58,7 +58,7 @@ def _write(file: Path, found: np.ndarray) -> None:
     write_atomic(file, held.getvalue())
 
 
-def _digest(problem: Episodes) -> str:
+def _digest(problem: Episodes | Problem) -> str:
     """A name for the weights, how they are run, and every input."""
     config, made = problem.config, hashlib.sha256()
     made.update(repr(sorted(problem.base.source.items())).encode())

@@ -43,6 +43,26 @@ def split(examples: data.Examples, config: ConfigDict, seed: int) -> data.Splits
     return data.disjoint(parts | {"test": test}, count)
 
 
+def blind(examples: data.Examples, config: ConfigDict) -> data.Splits:
+    """Rows `seen` and `test` of examples whose labels nobody looks at.
+
+    The source's own test split, or a share `data.test` of all rows that are drawn by
+    `data.split_seed`; equal texts or pictures are on one side.
+    """
+    own, count = config.data, data.size(examples)
+    random = np.random.default_rng(own.split_seed)
+    if "test" in examples.splits:
+        test = examples.splits["test"]
+    else:
+        groups = np.unique(_groups(examples), return_inverse=True)[1]
+        order = random.permutation(groups.max() + 1)
+        test = np.flatnonzero(np.isin(groups, order[: round(own.test * len(order))]))
+    seen = np.setdiff1d(np.arange(count), test)
+    if own.test_limit:
+        test = np.sort(random.permutation(test)[: own.test_limit])
+    return data.disjoint({"seen": seen, "test": test}, count)
+
+
 def _texts(examples: data.Examples) -> list[str] | None:
     """The text [N] that says whether two rows are the same; None without any.
 

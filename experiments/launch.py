@@ -20,6 +20,7 @@ from experiments.phases import held, idle_rules
 from experiments.plans import first_plan
 from experiments.problem import Problem, make_problem
 from experiments.settings import check, names
+from experiments.shift.pairs import every_pair
 from experiments.strategies import Strategy, make_strategy
 from experiments.versions import machine, versions
 from experiments.workdir import check_workdir, locked
@@ -34,8 +35,12 @@ def study(
 ) -> None:
     """Run everything that `config` asks for and is not there yet; then the report.
 
+    Of several pairs of domains each is a study of its own.
+
     Everything that can be wrong with a config is found before the first compilation.
     """
+    if config.shift.pairs:
+        return every_pair(config, workdir, command, stop, study)
     first = distribute.is_first()
     console = Console(stderr=True, highlight=False, quiet=not first)
     check(config)
@@ -154,8 +159,9 @@ def fetch_assets(config: ConfigDict, console: Console) -> None:
     wanted = []
     if config.model.spec in ASSETS:
         wanted.append(getattr(assets, ASSETS[config.model.spec][0]))
-    if config.data.source in known:
-        wanted += known[config.data.source].assets
+    for source in (config.data.source, *config.shift.sources, config.shift.target):
+        if source in known:
+            wanted += known[source].assets
     for asset in wanted:
         if not assets.is_cached(asset):
             fetched(console, asset)
@@ -232,7 +238,7 @@ def write_study(
             **{name: len(part) for name, part in first.items()},
         },
         "model": {k: problem.base.source[k] for k in ("spec", "hash")},
-        "opened_target_labels": False,
+        "opened_target_labels": [s.name for s in strategies if s.shift.opened],
     }
     path = workdir / "study.json"
     if path.is_file():

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from experiments.algorithms import Setting, algorithm_of
 from experiments.episode_settings import ways_of
 from experiments.plans import next_plan
+from experiments.shift.settings import shift_of
 from experiments.strategies import Phase, Strategy
 from experiments.tasks import Task
 from tl_jax.distribute import Layout
@@ -25,7 +26,9 @@ def setting_of(
 ) -> Setting:
     """What the phase's algorithm shares with all others."""
     own = strategy.accumulate, strategy.average, phase.clip, phase.added.penalties
-    return Setting(task, augment, *own, ways=ways_of(config), **more)
+    of_phase = dict(steps=phase.steps, phase=phase.name, ways=ways_of(config))
+    more |= dict(opened=bool(strategy.shift.opened), joint=shift_of(config).joint)
+    return Setting(task, augment, *own, **of_phase, **more)
 
 
 def cast_of(phase: Phase, key: Key, model: Model, plan: Plan, first: int):

@@ -80,6 +80,10 @@ class Problem(NamedTuple):
         """The same for plans and shapes alone."""
         return self
 
+    def judge(self, job: Any, part: Any, state: Any, frozen: Any) -> dict[str, Any]:
+        """More of a finished run for its result; of one domain there is nothing."""
+        return {}
+
     def grid(self) -> Batch | None:
         """Tasks whose fits are drawn; none of rows."""
         return None
@@ -114,6 +118,10 @@ def make_problem(config: ConfigDict) -> Problem:
         from experiments.episodes import make_episodes
 
         return make_episodes(config)
+    if config.shift.target:
+        from experiments.shift.problem import make_shifted
+
+        return make_shifted(config)
     layout = make_layout(config)
     examples = read_examples(config)
     base = load_base(config, layout)

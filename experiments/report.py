@@ -2,7 +2,8 @@
 
     python -m experiments.report --workdir runs/bbc [--open]
 
-Writes table.md, table.csv, report.html and the figures (PNG) into the workdir. A study
+Writes table.md, table.csv, report.html and the figures (PNG) into the workdir. Of a
+workdir of several pairs of domains it is of all of them. A study
 that is still running, or stopped, is reported as far as it went.
 """
 
@@ -16,6 +17,8 @@ from rich.console import Console
 
 from experiments import page, table
 from experiments.figures import draw
+from experiments.shift import pairs_page, pairs_table
+from experiments.shift.pairs_summary import Pairs, is_pairs, read_pairs
 from experiments.study import load
 from experiments.summary import Summary, summarise
 from tl_jax.checkpoint import write_atomic
@@ -26,6 +29,8 @@ def build(workdir: str | Path) -> Path:
 
     The same study gives the same bytes. Raises StudyError.
     """
+    if is_pairs(workdir):
+        return write_pairs(read_pairs(workdir))
     return _write_all(summarise(load(workdir)))
 
 
@@ -55,20 +60,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--open", action="store_true", help="show the page in a browser"
     )
     given = parser.parse_args(argv)
+    console = Console()
     try:
-        summary = summarise(load(given.workdir))
-        path = _write_all(summary)
+        if is_pairs(given.workdir):
+            pairs = read_pairs(given.workdir)
+            path, missing = write_pairs(pairs), []
+            console.print(pairs_table.terminal(pairs, console.width))
+        else:
+            summary = summarise(load(given.workdir))
+            path, missing = _write_all(summary), summary.study.missing
+            console.print(table.terminal(summary, console.width))
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 1
-    console = Console()
-    console.print(table.terminal(summary, console.width))
-    for item in summary.study.missing:
+    for item in missing:
         console.print(f"missing: {item}", markup=False, highlight=False)
     console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
     if given.open:
         webbrowser.open(path.resolve().as_uri())
     return 0
+
+
+def write_pairs(pairs: Pairs) -> Path:
+    """Table, figure and page over several pairs of domains; the page's path."""
+    root, figure = pairs.root, pairs_page.gains(pairs)
+    figures = [figure] if figure is not None else []
+    for drawn in figures:
+        write_atomic(root / drawn.file, drawn.png)
+    write_atomic(root / "table.md", pairs_table.markdown(pairs))
+    write_atomic(root / "table.csv", pairs_table.to_csv(pairs))
+    path = root / "report.html"
+    write_atomic(path, pairs_page.page(pairs, figures))
+    return path
 
 
 def _write_all(summary: Summary) -> Path:

@@ -35,7 +35,7 @@ def execute(job: Job) -> dict[str, Any]:
     """
     began, compiled = time.perf_counter(), compiling(job)
     job.folder.mkdir(parents=True, exist_ok=True)
-    best_of = 1 if job.config.select == "best" else 0
+    best_of = 0 if job.config.select == "last" else 1
     folder = job.folder / "checkpoints"
     with checkpoint.open(folder, keep_last=2, keep_best=best_of) as saved:
         sound = saved.restore_flat() if saved.steps() else None
@@ -204,6 +204,7 @@ def finish(
         store.save_predictions(job.folder, found, task.decide(found.logits))
         mistakes.save(job.folder, problem, found)
         adaptation.save(job.folder, adapted)
+    judged = problem.judge(job, part, state, frozen)
     sums = [totals(plan) for plan in plans.values()]
     ends = evaluate.intervals(task, found, job.seed, config.resamples)
     programs = _programs(job)
@@ -224,6 +225,7 @@ def finish(
         "after": {str(k): evaluate.score(task, own) for k, own in after.items()},
         "confusion": evaluate.confusion(task, found, len(problem.classes)),
         "starts": list(at.starts),
+        **judged,
     }
 
 

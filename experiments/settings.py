@@ -7,14 +7,16 @@ from typing import Any, get_args
 from ml_collections import ConfigDict
 
 from experiments.episode_settings import check_episodes, check_idle, check_steps
+from experiments.shift.settings import check_shift
 from experiments.strategies import make_strategy
 from experiments.tasks import EPISODIC, TASKS
 from experiments.together_settings import check_together
 from tl_jax.algorithms.many import Batching
+from tl_jax.metrics.label_free import SELECTORS
 from tl_jax.tree import no_match
 
 CHOICES = {
-    "select": ("best", "last"),
+    "select": ("best", "last", *SELECTORS),
     "allocator": ("system", "keep"),
     "together": ("", *get_args(Batching)),
     "model.head": ("drop", "keep"),
@@ -97,6 +99,7 @@ def check(config: ConfigDict) -> None:
             raise no_match(f"config.{name}", _field(config, name), known)
     check_together(config, names(config))
     check_episodes(config)
+    check_shift(config)
     if config.task in EPISODIC:
         check_idle(config)
         check_steps(config, names(config))

@@ -9,6 +9,8 @@ from ml_collections import ConfigDict
 from experiments.algorithms import Recipe, recipe_of
 from experiments.given import given_by
 from experiments.penalties import Added, First, make_penalties
+from experiments.shift.settings import shift_of
+from experiments.shift.strategy import Shift, make_shift
 from experiments.transforms import called, make_transfer
 from tl_jax import optim
 from tl_jax.pretrained.spec import SHAPE
@@ -53,6 +55,8 @@ class Strategy(NamedTuple):
     """What penalties make of the pretrained plan, before it gets a new head."""
     frozen: bool = False
     """The body never moves: its features are computed once."""
+    shift: Shift = Shift()
+    """What it does about a target domain, beside the terms of its phases."""
 
 
 FIELDS = {
@@ -74,10 +78,15 @@ FIELDS = {
     "penalties": {},
     "budget": {},
     "frozen": False,
+    "adapt": {},
+    "reweigh": {},
+    "align": {},
+    "target_labelled": 0,
+    "source": True,
 }
 PHASE_FIELDS = (
     *("plan", "fit", "steps", "rate", "optimiser", "schedule"),
-    *("learner", "train", "patience", "penalties", "budget"),
+    *("learner", "train", "patience", "penalties", "budget", "adapt"),
 )
 FITTED = ("classification", "multilabel", "tokens", "regression")
 FITS = {"linear_probe": FITTED, "ridge": FITTED}
@@ -117,12 +126,13 @@ def make_strategy(name: str, config: ConfigDict) -> Strategy:
         name,
         own["title"] or name,
         own["note"],
-        bool(own["pretrained"]),
+        bool(own["pretrained"]) and not shift_of(config).features,
         phases,
         own["average"] or None,
         config.get("accumulate", 1),
         tuple(dict.fromkeys(f for phase in phases for f in phase.added.first)),
         _frozen(at, own, phases, config),
+        make_shift(own, f"config.{at}", config),
     )
 
 
@@ -168,7 +178,7 @@ def _phase(at: str, name: str, own: dict, part: dict, config: ConfigDict) -> Pha
     except ValueError as error:
         raise ValueError(f"config.optimiser, for config.{at}: {error}") from error
     clip = None if search else config.optimiser.clip or None
-    recipe = recipe_of(merged["learner"], merged["train"], at, config.task)
+    recipe = recipe_of(merged, at, config)
     of = config.task, recipe.batches
     added = make_penalties(merged["penalties"], f"config.{at}.penalties", *of)
     fit, patience = merged["fit"] or None, int(patience)

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments import paired
 from experiments.study import RESULT, Study, StudyError
+from tl_jax.metrics.transfer import Interval, gain_interval
 
 _LOWER_IS_BETTER = (
     *("loss", "error", "rmse", "mse", "mae", "nll", "perplexity", "ece", "brier"),
@@ -52,6 +53,8 @@ class Row(NamedTuple):
     """Against the reference; above 1 helps, whichever way the metric points."""
     gain: float | None = None
     """Mean difference to the reference, of the seeds that both have."""
+    gain_interval: Interval | None = None
+    """That difference with a paired interval over seeds; NaN ends with one seed."""
     comparison: paired.Comparison | None = None
 
 
@@ -214,6 +217,11 @@ def _row(study: Study, name: str, metrics: tuple[str, ...]) -> Row:
     )
 
 
+def _gain_interval(ours: list[float], theirs: list[float]) -> Interval | None:
+    gains = np.subtract(ours, theirs)
+    return gain_interval(gains) if np.isfinite(gains).all() else None
+
+
 def _against(study: Study, row: Row, reference: str, metric: str, higher: bool) -> Row:
     """The row with its ratio and verdict: same seeds, same test rows."""
     both = [
@@ -229,5 +237,6 @@ def _against(study: Study, row: Row, reference: str, metric: str, higher: bool) 
     return row._replace(
         ratio=paired.ratio(ours, theirs, higher),
         gain=float(np.mean(ours) - np.mean(theirs)),
+        gain_interval=_gain_interval(ours, theirs),
         comparison=paired.compare(task, [(a.path, b.path) for a, b in both]),
     )

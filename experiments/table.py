@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from experiments import paired
 from experiments.summary import Row, Score, Summary
+from tl_jax.metrics.intervals import Interval
 
 NOTHING = "–"
 COUNTS = ("diverged",)
@@ -44,6 +45,8 @@ def columns(summary: Summary) -> list[Column]:
         kept.append(saved)
     if summary.reference is not None:
         kept.append(Column("transfer ratio", lambda row: ratio(row, summary), extra=3))
+        if any(row.gain is not None for row in summary.rows):
+            kept.append(Column("gain", gain, extra=7))
         heading = f"against {summary.reference.title}"
         kept.append(Column(heading, lambda row: verdict(row, summary), number=False))
     return kept
@@ -111,6 +114,18 @@ def ratio(row: Row, summary: Summary) -> str:
     return NOTHING if row.ratio is None else f"{row.ratio:.3f}"
 
 
+def gain(row: Row) -> str:
+    """Score minus reference score, with its interval over seeds."""
+    return NOTHING if row.gain is None else gained(row.gain, row.gain_interval)
+
+
+def gained(value: float, ends: Interval | None) -> str:
+    """A difference, with its interval where it has one."""
+    if ends is None or math.isnan(ends.low):
+        return signed(value)
+    return f"{signed(value)} [{signed(ends.low)}, {signed(ends.high)}]"
+
+
 def verdict(row: Row, summary: Summary) -> str:
     """Positive, negative or no difference, with p; or that there is no test."""
     if row.name == summary.reference.name:
@@ -161,6 +176,8 @@ def notes(summary: Summary) -> list[str]:
         over = f"score over that of {who}"
         over = over if summary.higher_is_better else f"score of {who} over the score"
         found.append(f"Transfer ratio: {over}; above 1 helps.")
+        if len(seeds) > 1:
+            found.append(f"Gain: score less that of {who}; 95 % t interval over seeds.")
         task = paired.ROW_SCORES.get(summary.study.info.get("task", "classification"))
         if task is not None:
             found.append(
@@ -192,6 +209,7 @@ def to_csv(summary: Summary) -> str:
         outcome = row.comparison.verdict if row.comparison else None
         values += [row.trainable, row.total, row.seconds, row.compile_seconds]
         values += [row.memory, row.step, row.saved, row.ratio, row.gain]
+        values += row.gain_interval[1:] if row.gain_interval else [None, None]
         values += [outcome.verdict, outcome.p] if outcome else [None, None]
         writer.writerow(["" if value is None else value for value in values])
     return file.getvalue()
@@ -200,7 +218,7 @@ def to_csv(summary: Summary) -> str:
 _PLAIN = (
     *("trainable", "total", "seconds", "compile_seconds", "peak_memory_mb"),
     *("step_seconds", "saved_mb"),
-    *("transfer_ratio", "gain", "verdict", "p"),
+    *("transfer_ratio", "gain", "gain_low", "gain_high", "verdict", "p"),
 )
 
 

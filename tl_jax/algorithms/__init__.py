@@ -3,7 +3,6 @@
 from tl_jax.algorithms.augmented import augmented, augmented_steps, per_task
 from tl_jax.algorithms.averaged import AVERAGE, averaged
 from tl_jax.algorithms.core import (
-    Group,
     algorithm,
     current,
     descend,
@@ -11,6 +10,7 @@ from tl_jax.algorithms.core import (
     replan,
     sequence,
 )
+from tl_jax.algorithms.groups import Group
 from tl_jax.algorithms.many import Each, many, one_of_many
 from tl_jax.algorithms.penalised import START, Penalty, Seen
 from tl_jax.algorithms.penalties import (

@@ -1,25 +1,23 @@
 """How a run goes: stages over a state, and algorithms made of them."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from tl_jax.algorithms.groups import chosen, grouped, part_of, regrouped, updated
 from tl_jax.algorithms.rules import plain
 from tl_jax.optim import by_rate
 from tl_jax.transfer.plan import trainable
 from tl_jax.tree import (
     carry,
     copy,
-    flatten,
-    map_with_path,
     merge,
-    node,
     partition,
     stable_key,
-    static,
 )
 from tl_jax.types import (
     Algorithm,
@@ -39,30 +37,20 @@ from tl_jax.types import (
 
 Players = Mapping[str, Player]
 Predict = Callable[[State, Frozen, Batch], Outputs]
+Parts = Mapping[str, str]
+"""Player -> the rule of paths whose leaves are meant."""
+WHOLE: Parts = MappingProxyType({})
 
 
-@node
-class Group:
-    """Leaves that began to move together, and their optax state.
-
-    Leaves opened later have a group of their own: under one shared Adam count of
-    1,000, zero moments would step 2.5 times too far.
-    """
-
-    state: Any
-    paths: tuple[str, ...] = static()
-
-    def part(self, tree: Params) -> Params:
-        """`tree` with holes where a leaf belongs to another group."""
-        mine = set(self.paths)
-        return map_with_path(lambda path, leaf: leaf if path in mine else None, tree)
-
-
-def algorithm(players: Players, stages: Stage, predict: Predict) -> Algorithm:
+def algorithm(
+    players: Players, stages: Stage, predict: Predict, apart: Parts = WHOLE
+) -> Algorithm:
     """An `Algorithm` whose step is `stages` and whose evaluation is `predict`.
 
     `players` give names, optimisers and rates; the arrays come with `init`. Statistics
-    of batch norm live in `memory["stats"]`, by player.
+    of batch norm live in `memory["stats"]`, by player. Leaves that `apart` names have
+    an optax state of their own, so that `descend` can move them or the rest alone;
+    `NoMatch` where none of them moves.
     """
 
     def init(key: Key, players: Players) -> tuple[State, Frozen]:
@@ -72,8 +60,7 @@ def algorithm(players: Players, stages: Stage, predict: Predict) -> Algorithm:
             chosen = trainable(plan.rates)
             moving, frozen[name] = partition(plan.params, chosen)
             train[name], stats[name] = copy(moving), copy(plan.stats)
-            tx = scaled(player)
-            opt[name] = {"0": _group(tx, train[name])}
+            opt[name] = grouped(scaled(player), train[name], apart.get(name))
         memory = {"stats": stats} | stages.init(key, train, frozen)
         return State(jnp.zeros((), jnp.int32), train, opt, memory), frozen
 
@@ -107,13 +94,17 @@ def sequence(*stages: Stage) -> Stage:
 
 
 def descend(
-    players: Players, objective: Objective, grad: GradientRule = plain
+    players: Players,
+    objective: Objective,
+    grad: GradientRule = plain,
+    only: Parts = WHOLE,
 ) -> Stage:
     """One gradient step of the players on the objective, each by its own optimiser.
 
     The objective sees the merged parameters of all players of the state; only those
-    named here get a gradient. Optax transformations receive `value`, `grad`,
-    `value_fn` and the global `step`.
+    named here get a gradient, and of a player in `only` the leaves that its rule
+    matches, which must be `apart` in the algorithm. Optax transformations receive
+    `value`, `grad`, `value_fn` and the global `step`.
     """
     optimisers = {name: scaled(player) for name, player in players.items()}
 
@@ -122,12 +113,15 @@ def descend(
 
     def step(state: State, frozen: Frozen, batch: Batch, key: Key):
         def f(train: dict[str, Params], batch: Batch, key: Key):
-            moving = state.train | train
+            moving = state.train | {
+                n: merge(t, state.train[n]) for n, t in train.items()
+            }
             params_of = {name: merge(moving[name], frozen[name]) for name in moving}
             value, (memory, metrics) = objective(params_of, state.memory, batch, key)
             return value, (_changed(memory, state.memory), metrics)
 
-        train = {name: state.train[name] for name in optimisers}
+        groups = {n: chosen(n, state.opt[n], only.get(n)) for n in optimisers}
+        train = {n: part_of(state.train[n], groups[n]) for n in optimisers}
         (value, (memory, metrics)), grads = grad(f, train, batch, key)
         new_train, new_opt = dict(state.train), dict(state.opt)
         for name, tx in optimisers.items():
@@ -135,9 +129,10 @@ def descend(
             def value_fn(own: Params, name: str = name) -> Array:
                 return f(train | {name: own}, batch, key)[0].sum()
 
-            new_train[name], new_opt[name] = _update(
-                tx, state.opt[name], train[name], grads[name], value, value_fn, state
+            new_train[name], moved = updated(
+                tx, groups[name], state.train[name], grads[name], value, value_fn, state
             )
+            new_opt[name] = state.opt[name] | moved
         old = state.memory
         memory = old | {n: merge(m, old.get(n, m)) for n, m in memory.items()}
         return state._replace(train=new_train, opt=new_opt, memory=memory), metrics
@@ -203,7 +198,9 @@ def replan(
     """
     new, frozen = algorithm.init(key, players)
     opt = {
-        name: _regroup(scaled(player), new.train[name], state.opt.get(name, {}))
+        name: regrouped(
+            scaled(player), new.train[name], new.opt[name], state.opt.get(name, {})
+        )
         for name, player in players.items()
     }
     memory = carry(state.memory, new.memory)
@@ -227,47 +224,3 @@ def scaled(player: Player) -> optax.GradientTransformationExtraArgs:
     rates = player.plan.rates
     moving, _ = partition(rates, trainable(rates))
     return optax.chain(player.tx, by_rate(moving))
-
-
-def _group(tx: optax.GradientTransformation, part: Params) -> Group:
-    """Leaves with a fresh state, its buffers apart: optax may share zeros in it."""
-    return Group(copy(tx.init(part)), tuple(flatten(part)))
-
-
-def _regroup(tx: Any, train: Params, groups: dict[str, Group]) -> dict[str, Group]:
-    """Groups for `train`: the old ones less what closed, one more for what opened."""
-    open_now, kept = set(flatten(train)), {}
-    for name, group in groups.items():
-        paths = tuple(path for path in group.paths if path in open_now)
-        if paths:
-            fresh = _group(tx, Group(None, paths).part(train))
-            kept[name] = Group(carry(group.state, fresh.state), paths)
-            open_now -= set(paths)
-    if open_now:
-        paths = tuple(path for path in flatten(train) if path in open_now)
-        name = str(max((int(name) for name in groups), default=-1) + 1)
-        kept[name] = _group(tx, Group(None, paths).part(train))
-    return kept
-
-
-def _update(tx, groups, train, grads, value, value_fn, state):
-    """One optax update a group of leaves."""
-    new = dict(groups)
-    for name, group in groups.items():
-        part = group.part(train)
-
-        def own_value(part: Params, train: Params = train) -> Array:
-            return value_fn(merge(part, train))
-
-        updates, opt = tx.update(
-            group.part(grads),
-            group.state,
-            part,
-            value=value.sum(),
-            grad=group.part(grads),
-            value_fn=own_value,
-            step=state.step,
-        )
-        train = merge(optax.apply_updates(part, updates), train)
-        new[name] = Group(opt, group.paths)
-    return train, new

@@ -17,6 +17,7 @@ from tl_jax.data.image_catalogue import read_emoji, read_fashion, read_mnist
 from tl_jax.data.instructions import instructions
 from tl_jax.data.phrases import phrases
 from tl_jax.data.readers import from_folder
+from tl_jax.data.rendered_digits import PACKAGES, read_rendered_digits
 from tl_jax.data.sources import Examples, from_arrays
 from tl_jax.tree import no_match
 
@@ -104,6 +105,9 @@ def catalogue() -> dict[str, Entry]:
         )
     table["digits"] = Entry(
         "classes", (), 1797, 10, "CC-BY-4.0 (UCI, through scikit-learn)", read_digits
+    )
+    table["rendered-digits"] = Entry(
+        "classes", PACKAGES, 4040, 10, LICENCE, read_rendered_digits, slow=True
     )
     table["instructions"] = Entry(
         "texts", (), 317, 0, "Apache-2.0 (generated)", instructions

@@ -1,6 +1,6 @@
 """Columns of N rows: checked before they are served, gathered whole batches at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,50 @@ def as_column(name: str, column: Any) -> Column:
     if not hasattr(column, "dtype") or np.asarray(column).dtype.kind in "OUS":
         raise TypeError(f"{name}: expected numbers or `Ragged`, found {kind}: tokenise")
     return np.asarray(column)
+
+
+def joined(columns: Sequence[Column]) -> Column:
+    """The rows of several columns of one kind, one after another.
+
+    Raises ValueError where they are not alike.
+    """
+    if all(isinstance(column, Ragged) for column in columns):
+        flat = np.concatenate([column.flat for column in columns])
+        lengths = np.concatenate([column.lengths for column in columns])
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return Ragged(flat, offsets.astype(columns[0].offsets.dtype), columns[0].fill)
+    shapes = {np.shape(column)[1:] for column in columns}
+    if len(shapes) > 1 or any(isinstance(column, Ragged) for column in columns):
+        raise ValueError(f"rows have shapes {sorted(map(str, shapes))}, expected one")
+    return np.concatenate(columns)
+
+
+def between(column: Column, start: int, stop: int) -> Column:
+    """The rows from `start` up to `stop`."""
+    if not isinstance(column, Ragged):
+        return column[start:stop]
+    ends = column.offsets[start : stop + 1]
+    return column._replace(flat=column.flat[ends[0] : ends[-1]], offsets=ends - ends[0])
+
+
+def beside(streams: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows of several chunks [K B ...] of streams beside one another, as one stream.
+
+    Tokens are padded to the longest. Raises ValueError where inputs are not alike.
+    """
+    names = set.intersection(*(set(stream["inputs"]) for stream in streams))
+    inputs = {n: _wide([s["inputs"][n] for s in streams]) for n in sorted(names)}
+    rest = {name: [s[name] for s in streams] for name in streams[0] if name != "inputs"}
+    return {"inputs": inputs} | {n: np.concatenate(x, 1) for n, x in rest.items()}
+
+
+def _wide(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """[K B ...] of several; a third axis is padded with zeros."""
+    if parts[0].ndim == 3:
+        longest = max(part.shape[2] for part in parts)
+        pads = [(0, 0), (0, 0)]
+        parts = [np.pad(p, [*pads, (0, longest - p.shape[2])]) for p in parts]
+    return np.concatenate(parts, 1)
 
 
 def count_rows(columns: Mapping[str, Column], labels: Any) -> int:

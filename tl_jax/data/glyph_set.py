@@ -5,11 +5,7 @@ people drew). Scripts of train, validation and test are disjoint.
 """
 
 import hashlib
-import json
 import logging
-import os
-import shutil
-import tempfile
 import time
 import unicodedata
 from collections import Counter
@@ -21,6 +17,7 @@ import numpy as np
 
 from tl_jax import assets
 from tl_jax.assets import Report
+from tl_jax.data import glyph_folder
 from tl_jax.data.glyph_choice import ALIKE, Chosen, Drawn, choose
 from tl_jax.data.glyph_fonts import (
     File,
@@ -83,7 +80,7 @@ def glyphs(
     files = font_files(_folders(folders))
     root = (assets.cache_dir() if cache is None else Path(cache)) / "glyphs"
     folder = root / _name(chosen, files)
-    if not (folder / "about.json").is_file():
+    if not glyph_folder.is_there(folder):
         _built(folder, chosen, files, report or log.info)
     return _read(folder)
 
@@ -148,7 +145,12 @@ def _built(
         "splits": {part: rows.tolist() for part, rows in splits.items()},
         "notes": _notes(found, names, splits, damaged),
     }
-    _write(folder, images, found.labels, drawn.fonts[found.rows], about)
+    arrays = {
+        "images": images,
+        "labels": found.labels,
+        "fonts": drawn.fonts[found.rows].astype(np.int32),
+    }
+    glyph_folder.write(folder, arrays, about)
 
 
 def _kinds(script_of: dict[int, str], rotations: bool) -> list[tuple[int, int]]:
@@ -244,39 +246,12 @@ def _notes(
     return notes
 
 
-def _write(
-    folder: Path,
-    images: np.ndarray,
-    labels: np.ndarray,
-    fonts: np.ndarray,
-    about: dict,
-) -> None:
-    """A reader sees the whole folder or none; of two writers the first wins."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".glyphs-", dir=folder.parent))
-    try:
-        np.save(beside / "images.npy", images, allow_pickle=False)
-        np.save(beside / "labels.npy", labels, allow_pickle=False)
-        np.save(beside / "fonts.npy", fonts.astype(np.int32), allow_pickle=False)
-        (beside / "about.json").write_text(json.dumps(about), encoding="utf-8")
-        try:
-            os.replace(beside, folder)
-        except OSError:
-            if not (folder / "about.json").is_file():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
 def _read(folder: Path) -> Examples:
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    labels = np.load(folder / "labels.npy", allow_pickle=False)
-    numbers = np.load(folder / "fonts.npy", allow_pickle=False).tolist()
-    inputs = {"image": images, "font": [about["fonts"][i] for i in numbers]}
+    arrays, about = glyph_folder.read(folder)
+    fonts = [about["fonts"][i] for i in arrays["fonts"].tolist()]
     return from_arrays(
-        inputs,
-        labels,
+        {"image": arrays["images"], "font": fonts},
+        arrays["labels"],
         about["classes"],
         about["splits"],
         "glyphs",

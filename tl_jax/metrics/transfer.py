@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tl_jax.metrics.intervals import Interval
+
 EXACT = 14
 """Up to so many differing examples all sign patterns are counted."""
 
@@ -20,6 +22,26 @@ class Verdict(NamedTuple):
     """Mean score minus mean score from scratch."""
     p_seeds: float
     """Two-sided, of the paired t test over seeds; NaN with a single seed."""
+
+
+def gain_interval(gains: ArrayLike, *, level: float = 0.95) -> Interval:
+    """The mean of paired gains and its t interval, over seeds or over pairs of domains.
+
+    mean +- t_{S-1} sd / sqrt(S) (Student, 1908). gains [S]: score minus reference of
+    each; the ends are NaN with fewer than two. Raises ValueError for none, or for a
+    gain that is not finite.
+    """
+    from scipy import stats
+
+    gains = np.asarray(gains, np.float64)
+    if gains.ndim != 1 or not gains.size or not np.isfinite(gains).all():
+        raise ValueError(f"gains are {gains}, expected [S] finite numbers")
+    mean, count = float(gains.mean()), len(gains)
+    if count < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    half = gains.std(ddof=1) / np.sqrt(count)
+    half *= stats.t.ppf((1 + level) / 2, count - 1)
+    return Interval(mean, float(mean - half), float(mean + half))
 
 
 def transfer_ratio(score: ArrayLike, scratch: ArrayLike) -> float:

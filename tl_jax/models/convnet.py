@@ -10,7 +10,7 @@ from tl_jax.models.head import head
 from tl_jax.nn import Running, batch_norm, conv, global_pool
 from tl_jax.nn.conv import Form
 from tl_jax.nn.dense import keys
-from tl_jax.nn.patches import expand
+from tl_jax.nn.patches import expand, patched
 from tl_jax.nn.rules import Rules, check_rules
 from tl_jax.tree import one_of
 from tl_jax.types import Array, Key, Model, Outputs, Params, Stats
@@ -105,7 +105,8 @@ def convnet(
         hidden = [x]
         for name in sorted(params["blocks"], key=int):
             own = None if key is None else jax.random.fold_in(k_blocks, int(name))
-            x = body(walk, name, params["blocks"][name], x, own)
+            site = params["blocks"][name]
+            x = patched("map", site, body(walk, name, site, x, own), key=own)
             hidden.append(x)
         if last is not None:
             x = last(walk, params, x)

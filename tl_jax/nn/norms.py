@@ -1,7 +1,7 @@
 """Normalisation, always computed in float32 at least."""
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -82,9 +82,29 @@ class Fixed:
     var: Array
 
 
+@node
+class Watched:
+    """Kept statistics that normalise while the rows are measured, each by itself."""
+
+    mean: Array
+    var: Array
+
+
+@node
+class OwnRows:
+    """Statistics that are the batch's own, of rows that count by a weight [B]."""
+
+    mean: Array
+    var: Array
+    weight: Array
+
+
+Statistics = Running | Fixed | Watched | OwnRows
+
+
 def batch_norm(
     site: Params,
-    stats: Running | Fixed,
+    stats: Statistics,
     x: Array,
     *,
     norm: Literal["running", "batch", "own"] = "running",
@@ -92,14 +112,16 @@ def batch_norm(
     momentum: float = 0.9,
     groups: int = 1,
     rules: Rules = "hand",
-) -> tuple[Array, Running | Fixed]:
+) -> tuple[Array, Statistics]:
     """Normalise by statistics of the batch or kept ones (Ioffe and Szegedy, 2015).
 
     `norm="batch"` uses this batch's mean and biased variance and returns moved
     statistics, kept <- momentum kept + (1 - momentum) batch, the variance unbiased.
     `norm="own"` normalises alike and returns the batch's own statistics, gradients and
     all: what follows under "running" is normalised as this batch was.
-    `Fixed` statistics are used as they are, whatever `norm` says.
+    `Fixed` statistics are used as they are, whatever `norm` says. So are `Watched`
+    ones, and what comes back are each row's mean and variance [B D]; `OwnRows` give
+    way to those of the batch by their weights, which come back: padding counts nothing.
 
     Over many devices the batch is the global one; `groups` normalises each of that
     many equal parts of it by itself, and moves by the mean of their statistics: a
@@ -131,9 +153,36 @@ def batch_norm(
             )
         )
     else:
-        y = (wide - stats.mean) * (lax.rsqrt(stats.var + epsilon) * scale) + bias
+        used, stats = _by_rows(stats, wide)
+        y = (wide - used.mean) * (lax.rsqrt(used.var + epsilon) * scale) + bias
     y = y.reshape(x.shape)
     return patched("output", site, y, x=x).astype(x.dtype), stats
+
+
+def pooled(rows: Running, weight: Array) -> Running:
+    """Mean and variance over rows of which each has its own, [B D] -> [D].
+
+    The variance is the mean one within rows plus that of their means. weight [B].
+    """
+    share = (weight / jnp.maximum(weight.sum(), 1e-12))[:, None]
+
+    def over(values: Array) -> Array:
+        return jnp.where(share > 0, share * values, 0).sum(0)
+
+    mean = over(rows.mean)
+    return Running(mean, over(rows.var + jnp.square(rows.mean - mean)))
+
+
+def _by_rows(stats: Statistics, x: Array) -> tuple[Any, Statistics]:
+    """(statistics that normalise, those that go back), where rows may be asked for."""
+    if not isinstance(stats, Watched | OwnRows):
+        return stats, stats
+    over = tuple(range(1, x.ndim - 1))
+    rows = Running(x.mean(over), x.var(over))
+    if isinstance(stats, Watched):
+        return stats, lax.stop_gradient(rows)
+    own = pooled(rows, stats.weight)
+    return own, own
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))

@@ -10,7 +10,7 @@ from tl_jax.types import Array, Key, Params
 
 POINTS = (
     *("kernel", "input", "product", "output", "branch"),
-    *("kv", "positions", "words", "sequence", "tokens"),
+    *("kv", "positions", "words", "sequence", "tokens", "map"),
     *("attention_sum", "cross_sum", "mlp_sum", "root"),
 )
 """What a patch may map:
@@ -24,6 +24,7 @@ words: at `embed`, (words, mask, positions) before positions and types join them
     further words in front would be
 sequence: at `embed`, (tokens, mask, positions); further tokens go in front
 tokens: at a block, [B T D] as they enter it
+map: at a convolutional network's block, [B H W C] as it leaves it
 attention_sum, cross_sum, mlp_sum: at a block, a branch just before the residual sum,
     `x` being (residual stream, norm), the norm a function; cross looks at another side
 root: at the tree, `expand`

@@ -53,6 +53,7 @@ from tl_jax.transfer.low_rank import (
     vera,
     with_projections,
 )
+from tl_jax.transfer.mix_style import MixStyle, mix_style, mixed_styles
 from tl_jax.transfer.padding import cut_ranks, pad_ranks
 from tl_jax.transfer.per_step import (
     StepNorm,
@@ -138,6 +139,7 @@ __all__ = [
     "LoKr",
     "LoRA",
     "LookupLoRA",
+    "MixStyle",
     "Prefix",
     "PrefixEncoder",
     "Projections",
@@ -196,6 +198,8 @@ __all__ = [
     "lora_plus",
     "magnitude_mask",
     "merge",
+    "mix_style",
+    "mixed_styles",
     "new_head",
     "olora",
     "orthogonality",

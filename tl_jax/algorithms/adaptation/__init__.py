@@ -1,12 +1,17 @@
 """Adaptation from a source to a target domain: terms over both, and algorithms."""
 
 from tl_jax.algorithms.adaptation.adapted import adapted
+from tl_jax.algorithms.adaptation.adda import ANCHOR, adda
 from tl_jax.algorithms.adaptation.ccsa import ccsa
+from tl_jax.algorithms.adaptation.cdan import cdan
+from tl_jax.algorithms.adaptation.dann import dann
 from tl_jax.algorithms.adaptation.entropy import entropy_minimisation
 from tl_jax.algorithms.adaptation.fixmatch import fixmatch
 from tl_jax.algorithms.adaptation.flexmatch import flexmatch
 from tl_jax.algorithms.adaptation.forward import forward
 from tl_jax.algorithms.adaptation.mcc import bnm, information_maximisation, mcc
+from tl_jax.algorithms.adaptation.mcd import mcd
+from tl_jax.algorithms.adaptation.mdd import mdd
 from tl_jax.algorithms.adaptation.mean_teacher import mean_teacher, taught
 from tl_jax.algorithms.adaptation.mme import mme
 from tl_jax.algorithms.adaptation.noisy_student import (
@@ -28,8 +33,10 @@ from tl_jax.algorithms.adaptation.streams import (
     unlabelled,
 )
 from tl_jax.algorithms.adaptation.views import dropped, hidden_tokens, noisy
+from tl_jax.algorithms.adaptation.wdgrl import wdgrl
 
 __all__ = [
+    "ANCHOR",
     "IMPORTANCE",
     "LABELLED",
     "SOURCE",
@@ -41,9 +48,12 @@ __all__ = [
     "Side",
     "Term",
     "adapted",
+    "adda",
     "bnm",
     "ccsa",
+    "cdan",
     "check_label_sets",
+    "dann",
     "dropped",
     "entropy_minimisation",
     "fixmatch",
@@ -53,6 +63,8 @@ __all__ = [
     "importance",
     "information_maximisation",
     "mcc",
+    "mcd",
+    "mdd",
     "mean_teacher",
     "mme",
     "noisy",
@@ -64,4 +76,5 @@ __all__ = [
     "taught_by",
     "teacher_logits",
     "unlabelled",
+    "wdgrl",
 ]

@@ -1,0 +1,1 @@
+"""Two domains in a config: their problem, the methods by name, what is shown."""

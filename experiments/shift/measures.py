@@ -1,0 +1,78 @@
+"""What is measured of two domains before and after training: weights and maps."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from experiments.shift.alignments import ALIGNMENTS
+from experiments.shift.features import features_of, network_base
+from experiments.shift.selectors import measured
+from experiments.shift.weightings import WEIGHTINGS
+from experiments.transforms import called
+from tl_jax.algorithms.adaptation import TARGET
+
+if TYPE_CHECKING:
+    from experiments.shift.problem import Shifted
+
+
+class Weighed(NamedTuple):
+    """The importance of the source's rows."""
+
+    column: np.ndarray
+    """[N] of all rows; 1 where none was asked for."""
+    told: dict[str, Any]
+    """What a result says of them."""
+
+
+def features(problem: "Shifted") -> np.ndarray:
+    """[N D] what weights and maps are fitted on: the body's features of all rows."""
+    own = problem.encoded.columns.get("features")
+    return np.asarray(features_of(problem) if own is None else own, np.float32)
+
+
+def weighed(problem: "Shifted", seed: int) -> Weighed:
+    """The weights of the source's training rows by the strategy's method."""
+    ((name, table),) = problem.strategy.shift.reweigh.items()
+    rows, found = problem.split(seed), features(problem)
+    column = np.ones(len(found), np.float32)
+    at = f"config.strategies.{problem.strategy.name}.reweigh.{name}"
+    given = {"source": found[rows["train"]], "target": found[rows[TARGET]]} | table
+    weights = np.asarray(called(WEIGHTINGS[name], given, at), np.float64)
+    column[rows["train"]] = weights
+    total = weights.sum()
+    told = {
+        "method": name,
+        "effective_sample_size": float(total**2 / np.square(weights).sum()),
+        "rows": len(weights),
+        "largest_share": float(weights.max() / total),
+        "quantiles": np.quantile(weights, [0, 0.25, 0.5, 0.75, 1]).tolist(),
+    }
+    return Weighed(column, told)
+
+
+def mapped(problem: "Shifted") -> "Shifted":
+    """The problem with both domains' features mapped by the strategy's method."""
+    ((name, table),) = problem.strategy.shift.align.items()
+    rows, found = problem.split(problem.config.seeds[0]), features(problem)
+    at = f"config.strategies.{problem.strategy.name}.align.{name}"
+    given = {"source": found[rows["train"]], "target": found[rows[TARGET]]} | table
+    of_source, of_target = called(ALIGNMENTS[name], given, at)
+    mine = problem.domains.is_target
+    sides = np.asarray(of_source(found[~mine])), np.asarray(of_target(found[mine]))
+    column = np.zeros((len(found), sides[0].shape[1]), np.float32)
+    column[~mine], column[mine] = sides
+    columns = {**problem.encoded.columns, "features": column}
+    base = network_base(problem.base, column.shape[1], problem.config)
+    encoded = problem.encoded._replace(columns=columns)
+    return problem._replace(base=base, encoded=encoded)
+
+
+def judge(
+    problem: "Shifted", job: Any, part: Any, state: Any, frozen: Any
+) -> dict[str, Any]:
+    """Fields of a run's result: what it opened, weighed and says of both domains."""
+    shift = job.strategy.shift
+    told: dict[str, Any] = {"opened_target_labels": bool(shift.opened)}
+    if shift.reweigh and job.seed in problem.memo:
+        told["weights"] = problem.memo[job.seed].told
+    return {"shift": told, **measured(job, part, state, frozen)}
