@@ -138,7 +138,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.every.log = 10
     config.every.evaluate = 0  # 0: ten times a run
     config.every.checkpoint = 0  # 0: at each evaluation
-    config.select = "best"  # weights of the best evaluation, or of the last step
+    # Weights of the best evaluation, or of the last step. Of two domains also by a
+    # score that sees no target label: iwcv, dev, circular, entropy, information, bnm,
+    # snd (tl_jax/metrics/label_free), source_risk.
+    config.select = "best"
     # Evaluations without a better score before a phase ends; 0: never. Phases and
     # strategies may say another.
     config.patience = 0

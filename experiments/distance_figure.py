@@ -8,6 +8,7 @@ from tl_jax.metrics.bound import Bound
 from tl_jax.metrics.divergence import Distance
 
 TERMS = ("source error", "½ distance", "ideal joint error")
+UNKNOWN, ERROR = "unknown", "error on the target"
 
 
 def distances(
@@ -82,11 +83,11 @@ def bounds(found: Mapping[str, Bound]) -> Figure | None:
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         axes.set_xlabel("error on the target is at most")
-        names = axes.get_legend_handles_labels()
-        unique = dict(zip(names[1], names[0], strict=True))
-        figure.legend(
-            unique.values(), unique, loc="outside upper left", ncols=4, frameon=False
-        )
+        handles, labels = axes.get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        order = [name for name in (*TERMS, UNKNOWN, ERROR) if name in unique]
+        shown = [unique[name] for name in order]
+        figure.legend(shown, order, loc="outside upper left", ncols=3, frameon=False)
         image = png()
     return Figure(
         "bounds.png",
@@ -111,12 +112,11 @@ def _bar(axes: Any, y: int, own: Bound) -> None:
     for name, term, colour in zip(TERMS, terms, COLOURS, strict=False):
         if term is None:
             open_end = {"facecolor": "none", "edgecolor": colour, "hatch": "///"}
-            axes.barh(y, 0.15, 0.55, left, label="unknown", linewidth=0, **open_end)
+            axes.barh(y, 0.15, 0.55, left, label=UNKNOWN, linewidth=0, **open_end)
             continue
         axes.barh(y, term.value, 0.55, left, label=name, color=colour, alpha=0.75)
         left += term.value
     where = axes.get_yaxis_transform()
     axes.text(1.02, y, _total(own).split(" and")[0], transform=where, va="center")
     if own.target is not None:
-        label = "error on the target"
-        axes.plot([own.target.value] * 2, [y - 0.36, y + 0.36], color=INK, label=label)
+        axes.plot([own.target.value] * 2, [y - 0.36, y + 0.36], color=INK, label=ERROR)

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.canvas import COLOURS, GREY, Figure, canvas, short
 
-ROWS = 400
+ROWS = 250
 """Rows of a domain that are drawn; more hide each other."""
 WIDE = 30
 """Principal components that neighbours are sought in."""
@@ -51,7 +51,7 @@ def domains(
     Raises ValueError for another method, no cloud, and arrays that don't fit.
     """
     _check(clouds, classes, method)
-    columns = min(COLUMNS, len(clouds))
+    columns = 2 if len(clouds) == 4 else min(COLUMNS, len(clouds))
     rows = -(-len(clouds) // columns)
     with canvas(3.7 * columns + 1.5, 3.4 * rows + 0.2) as (figure, png):
         cells = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -104,6 +104,18 @@ def _check(clouds: Mapping[str, Cloud], classes: Sequence[str], method: str) -> 
                 )
 
 
+def thinned(cloud: Cloud, seed: int = 0) -> Cloud:
+    """What a figure shows of a cloud: few rows and, together, their main directions.
+
+    At most `ROWS` rows of each domain, `WIDE` principal components of both, float32.
+    """
+    few = _thin(cloud, seed)
+    both = np.concatenate([few.source, few.target])
+    places = _components(both, WIDE).astype(np.float32)
+    count = len(few.source)
+    return few._replace(source=places[:count], target=places[count:])
+
+
 def _thin(cloud: Cloud, seed: int) -> Cloud:
     """At most `ROWS` rows of each domain, float64."""
     rng = np.random.default_rng(seed)
@@ -141,6 +153,7 @@ def tsne(features: np.ndarray, seed: int) -> np.ndarray:
     quick form adds in an order that depends on the number of threads.
     """
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     near = _components(features, WIDE)
     found = TSNE(
@@ -151,7 +164,8 @@ def tsne(features: np.ndarray, seed: int) -> np.ndarray:
         random_state=seed,
         learning_rate="auto",
     )
-    return found.fit_transform(near)
+    with threadpool_limits(1, "blas"):
+        return found.fit_transform(near)
 
 
 def umap(features: np.ndarray, seed: int) -> np.ndarray:

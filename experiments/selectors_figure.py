@@ -11,6 +11,7 @@ from experiments.table import decimal, words
 from tl_jax.metrics.ranking import Agreement, agreement
 
 COLUMNS = 4
+ACRONYMS = {"iwcv": "IWCV", "dev": "DEV", "bnm": "BNM", "snd": "SND"}
 
 
 def selectors(
@@ -51,7 +52,7 @@ def selectors(
         for i, (axes, name) in enumerate(zip(cells, order, strict=False)):
             colours = [COLOURS[titles.index(m) % len(COLOURS)] for m in models]
             _panel(axes, np.asarray(known[name]), truth, colours, found[name])
-            axes.set_title(f"{words(name)}\n{_said(found[name])}", fontsize=9)
+            axes.set_title(f"{named(name)}\n{_said(found[name])}", fontsize=9)
             if not higher_is_better[name]:
                 axes.invert_xaxis()
             if i % columns == 0:
@@ -65,9 +66,14 @@ def selectors(
         "the score's choice; line: the best there is. ρ: Spearman's rank correlation "
         "with its 95 % bootstrap interval over models."
         + (f" {warning}" * bool(warning)),
-        "; ".join(f"{words(n)} {_said(found[n])}" for n in order),
+        "; ".join(f"{named(n)} {_said(found[n])}" for n in order),
         image,
     )
+
+
+def named(name: str) -> str:
+    """A score as people write it."""
+    return ACRONYMS.get(name, words(name))
 
 
 def _known(value: float) -> float:
@@ -103,6 +109,7 @@ def _panel(
         ha="right" if _at_right(values, found.chosen) else "center",
         fontsize=7.5,
         color=GREY,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
     )
     axes.margins(0.12)
     axes.locator_params(axis="x", nbins=3)

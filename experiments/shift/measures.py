@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments.shift.alignments import ALIGNMENTS
 from experiments.shift.features import features_of, network_base
+from experiments.shift.selectors import measured
 from experiments.shift.weightings import WEIGHTINGS
 from experiments.transforms import called
 from tl_jax.algorithms.adaptation import TARGET
@@ -69,10 +70,9 @@ def mapped(problem: "Shifted") -> "Shifted":
 def judge(
     problem: "Shifted", job: Any, part: Any, state: Any, frozen: Any
 ) -> dict[str, Any]:
-    """Fields of a run's result: what it opened, and what its rows weighed."""
-    del part, state, frozen
+    """Fields of a run's result: what it opened, weighed and says of both domains."""
     shift = job.strategy.shift
     told: dict[str, Any] = {"opened_target_labels": bool(shift.opened)}
     if shift.reweigh and job.seed in problem.memo:
         told["weights"] = problem.memo[job.seed].told
-    return {"shift": told}
+    return {"shift": told, **measured(job, part, state, frozen)}

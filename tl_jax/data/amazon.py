@@ -55,9 +55,8 @@ def amazon(path: str | Path, *, width: int = WIDTH) -> Examples:
 def _read(file: Path, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Counts [N width] and labels [N] of a file."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    rows = [
-        row for row in enumerate(lines, start=1) if row[1].partition("#")[0].strip()
-    ]
+    parts = [line.partition("#")[0].split() for line in lines]
+    rows = [(number, part) for number, part in enumerate(parts, start=1) if part]
     if not rows:
         raise ValueError(f"{file}: there is no line in it")
     counts = np.zeros((len(rows), width), np.float32)

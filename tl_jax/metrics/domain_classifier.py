@@ -145,13 +145,19 @@ def minimised(
     given: tuple,
     steps: int = 200,
 ) -> np.ndarray:
-    """The minimum of `objective(x, *given) -> (value, gradient)` by L-BFGS."""
+    """The minimum of `objective(x, *given) -> (value, gradient)` by L-BFGS.
+
+    By one thread: products of a matrix and a vector wait for a second one longer than
+    they take, by far where others use the cores.
+    """
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
 
     options = {"maxiter": steps, "gtol": 1e-6}
-    found = minimize(
-        objective, start, given, jac=True, method="L-BFGS-B", options=options
-    )
+    with threadpool_limits(1, "blas"):
+        found = minimize(
+            objective, start, given, jac=True, method="L-BFGS-B", options=options
+        )
     return found.x
 
 

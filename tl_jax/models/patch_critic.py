@@ -10,7 +10,7 @@ from tl_jax.nn import conv, global_pool, instance_norm
 from tl_jax.nn.conv import Form
 from tl_jax.nn.patches import expand
 from tl_jax.nn.rules import Rules, check_rules
-from tl_jax.types import Array, Key, Model, Outputs, Params
+from tl_jax.types import Key, Model, Outputs, Params
 
 SLOPE = 0.2
 LARGEST = 8
@@ -38,7 +38,7 @@ def patch_critic(
     normalise.
     """
     check_rules(rules)
-    sides = _sides(size, depth)
+    _checked(size, depth)
     widths = [width * min(2**i, LARGEST) for i in range(depth + 1)]
     strides = [2] * depth + [1]
     layer = partial(conv, padding=1, form=form, rules=rules)
@@ -69,20 +69,18 @@ def patch_critic(
             x = x if name == "0" else instance_norm({}, x, epsilon, rules)
             x = jax.nn.leaky_relu(x, SLOPE)
         logits = layer(params["last"]["conv"], x).astype(jnp.float32)
-        flat: Array = logits.reshape(len(x), sides[-1] ** 2)
-        return Outputs(global_pool(x), flat, None, (x.astype(jnp.float32),)), stats
+        x = x.astype(jnp.float32)
+        return Outputs(global_pool(x), logits.reshape(len(x), -1), None, (x,)), stats
 
     return Model(init, apply, widths[-1])
 
 
-def _sides(size: int, depth: int) -> list[int]:
-    """The side of each map."""
-    sides = [size]
+def _checked(size: int, depth: int) -> None:
+    side = size
     for stride in [2] * depth + [1, 1]:
-        sides.append((sides[-1] - 2) // stride + 1)
-    if depth < 1 or sides[-1] < 1:
+        side = (side - 2) // stride + 1
+    if depth < 1 or side < 1:
         raise ValueError(
             f"size {size} with depth {depth}: nothing is left, expected a depth of at "
             "least 1 and a picture of more than two pixels after all halvings"
         )
-    return sides

@@ -2,6 +2,8 @@
 
 from experiments.benchmarks.kinds import Row
 from experiments.benchmarks.rows import (
+    adapting,
+    discrepancies,
     efficientnet,
     eight,
     features,
@@ -20,7 +22,7 @@ from experiments.benchmarks.rows import (
 
 MODULES = (
     *(lora, eight, tuned, language, full, features, vit, resnet, efficientnet, probe),
-    *(maml, prototypes, startup, pipeline),
+    *(maml, prototypes, discrepancies, adapting, startup, pipeline),
 )
 ROWS: dict[str, Row] = {row.name: row for module in MODULES for row in module.ROWS}
 """Every row by its name, in the order of the table."""

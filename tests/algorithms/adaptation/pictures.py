@@ -21,15 +21,17 @@ def player(model, tx=None, seed=0, frozen=False):
 
 
 def maker():
-    return generator(size=SIZE, channels=1, width=3, depth=1, halvings=1)
+    how = dict(form="lax", rules="auto")  # small programs
+    return generator(size=SIZE, channels=1, width=3, depth=1, halvings=1, **how)
 
 
 def judge():
-    return patch_critic(size=SIZE, channels=1, width=3, depth=1)
+    return patch_critic(size=SIZE, channels=1, width=3, depth=1, form="lax")
 
 
 def classifier():
-    return conv4(size=SIZE, channels=1, filters=3, depth=2, classes=CLASSES)
+    sizes = dict(size=SIZE, channels=1, filters=3, depth=2, classes=CLASSES)
+    return conv4(**sizes, form="lax", rules="auto")
 
 
 def translators(tx=None, critic_tx=None):
