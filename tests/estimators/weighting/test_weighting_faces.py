@@ -1,14 +1,21 @@
 """Weighted fits and boosting by scikit-learn's protocol."""
 
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from tl_jax.data import shift_toy
 from tl_jax.estimators import RidgeProbe
 from tl_jax.estimators.boosting import (
     TrAdaBoost,
     TrAdaBoostR2,
     TwoStageTrAdaBoostR2,
 )
-from tl_jax.estimators.weighting import Reweighted, ReweightedRegressor
+from tl_jax.estimators.weighting import Reweighted, ReweightedRegressor, describe, kmm
+from tl_jax.tree import NoMatch
 
 DIGITS = "asks for 7 digits, which float32 does not have"
 BOOSTED = "each round magnifies the 7th digit, which float32 does not have"
