@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tl_jax.models import conv4, generator, patch_critic
+from tl_jax.models import conv4, generator, mlp, patch_critic
 from tl_jax.transfer import freeze, full
-from tl_jax.types import Player
+from tl_jax.types import Model, Outputs, Player
 
 SIZE, CLASSES = 8, 3
 SHAPE = (SIZE, SIZE, 1)
@@ -34,12 +34,49 @@ def classifier():
     return conv4(**sizes, form="lax", rules="auto")
 
 
-def translators(tx=None, critic_tx=None):
+def tiny_maker():
+    """A scale and a shift of each pixel: what compiles at once."""
+
+    def init(key):
+        one, two = jax.random.split(key)
+        site = {"scale": 1 + 0.3 * jax.random.normal(one, SHAPE)}
+        return {"pixels": site | {"shift": 0.3 * jax.random.normal(two, SHAPE)}}, {}
+
+    def apply(params, stats, inputs, *, key=None, norm="running"):
+        site, x = params["pixels"], inputs["image"].astype(jnp.float32) / 127.5 - 1
+        made = 127.5 * (jnp.tanh(x * site["scale"] + site["shift"]) + 1)
+        return Outputs(made.mean((1, 2)), hidden=(made,)), stats
+
+    return Model(init, apply, 1)
+
+
+def tiny_judge():
+    """A logit of each quarter's mean, and of its square."""
+
+    def init(key):
+        return {"quarters": {"kernel": jax.random.normal(key, (2, 4))}}, {}
+
+    def apply(params, stats, inputs, *, key=None, norm="running"):
+        x = inputs["image"].astype(jnp.float32) / 127.5 - 1
+        x = x.reshape(len(x), 2, SIZE // 2, 2, SIZE // 2)
+        means = jnp.stack([x.mean((2, 4)), jnp.square(x).mean((2, 4))], -1)
+        means = means.reshape(len(x), 4, 2)
+        logits = (means * params["quarters"]["kernel"].T).sum(-1)
+        return Outputs(means.mean(1), logits), stats
+
+    return Model(init, apply, 2)
+
+
+def tiny_classifier():
+    return mlp(SIZE * SIZE, (5,), classes=CLASSES, field="image", std=1e-2)
+
+
+def translators(tx=None, critic_tx=None, make=tiny_maker, critic=tiny_judge):
     return {
-        "to_target": player(maker(), tx, 1),
-        "to_source": player(maker(), tx, 2),
-        "target_critic": player(judge(), critic_tx or tx, 3),
-        "source_critic": player(judge(), critic_tx or tx, 4),
+        "to_target": player(make(), tx, 1),
+        "to_source": player(make(), tx, 2),
+        "target_critic": player(critic(), critic_tx or tx, 3),
+        "source_critic": player(critic(), critic_tx or tx, 4),
     }
 
 

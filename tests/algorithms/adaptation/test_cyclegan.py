@@ -12,11 +12,12 @@ import pytest
 from pictures import (
     SHAPE,
     batch,
-    classifier,
+    judge,
     maker,
     other_padding,
     player,
     stream,
+    tiny_classifier,
     translators,
 )
 
@@ -160,19 +161,23 @@ def test_resumed_in_the_middle_of_the_pool_every_bit_is_the_same(begun, tmp_path
     assert whole.memory["pools"]["source_critic"].count == 6
 
 
-def test_steps_map_over_runs(begun):
+def test_eager_steps_are_the_compiled_one_and_map_over_runs(begun):
     two = jax.tree.map(lambda x, y: jnp.stack([x, y]), batch(3), batch())
     keys = jnp.stack([KEY, KEY])
     step = jax.jit(jax.vmap(begun.built.step, (None, None, 0, 0)))
     mapped, _ = step(begun.state, begun.frozen, two, keys)
     alone, _ = begun.step(begun.state, begun.frozen, batch(), KEY)
+    eager, _ = begun.built.step(begun.state, begun.frozen, batch(), KEY)
+    chex.assert_trees_all_close(eager, alone, atol=1e-4)
     second = jax.tree.map(lambda x: x[1], mapped.memory)
     chex.assert_trees_all_close(second, alone.memory, atol=1e-3)  # of 255
 
 
 def test_a_classifier_keeps_what_pictures_show():
     """Its loss by hand; it reaches the generators and never the classifier."""
-    players = translators(optax.sgd(1e-2)) | {"model": player(classifier(), seed=7)}
+    players = translators(optax.sgd(1e-2)) | {
+        "model": player(tiny_classifier(), seed=7)
+    }
     keeping = {"semantic": semantic(3.0)}
     built, step, state, frozen = started(players, consistencies=keeping, main="model")
     after, metrics = step(state, frozen, batch(), KEY)
@@ -209,7 +214,7 @@ def test_a_classifier_keeps_what_pictures_show():
 
 
 def test_semantic_consistency_may_take_the_source_s_labels():
-    players = translators(optax.sgd(0.0)) | {"model": player(classifier(), seed=7)}
+    players = translators(optax.sgd(0.0)) | {"model": player(tiny_classifier(), seed=7)}
     told = {}
     for labels in (False, True):
         keeping = {"semantic": semantic(labels=labels)}
@@ -223,6 +228,19 @@ def test_semantic_consistency_may_take_the_source_s_labels():
             told[labels, name] = float(metrics["term/semantic"])
     assert told[False, "one"] == told[False, "two"]
     assert told[True, "one"] != told[True, "two"]
+
+
+def test_networks_of_convolutions_play():
+    begun = started(translators(make=maker, critic=judge))
+    after = steps(begun, begun.state, 1)
+    assert checkpoint.compare(begun.state, after) == []
+    for name in (*GENERATORS, *CRITICS):
+        pairs = (
+            jax.tree.leaves(after.train[name]),
+            jax.tree.leaves(begun.state.train[name]),
+        )
+        far = [float(jnp.abs(a - b).max()) for a, b in zip(*pairs, strict=True)]
+        assert 0 < max(far) < 0.02, name
 
 
 def test_labels_of_the_target_are_sealed_and_players_are_named(begun):
