@@ -10,10 +10,11 @@ from configs.shifts import DANN, FEATURES, MCC, SOURCE_ONLY, every_pair, pair_of
 from configs.strategies import LORA
 
 DOMAINS = ("tweets", "film", "amazon", "nyt")
+WITH_LORA = (("tweets", "film"), ("film", "nyt"))
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """All 12 pairs; `SOURCE,TARGET` takes one, `lora:SOURCE,TARGET` with LoRA."""
+    """All 12 pairs, or two with `lora`; `SOURCE,TARGET`, `lora:SOURCE,TARGET`: one."""
     config = base.get_config()
     config.name = "sentiment_shift"
     config.seeds = (0, 1, 2)
@@ -24,12 +25,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optimiser.warmup = 0.0
     config.select = "last"
     config.allocator = "keep"
-    way, _, pair = arg.rpartition(":")
+    way, _, pair = arg.rpartition(":") if arg != "lora" else ("lora", "", "")
     if way not in ("", "lora"):
         raise ValueError(f"sentiment_shift: {way!r}, expected lora:SOURCE,TARGET")
-    named = [tuple(f"vader/{d}" for d in own) for own in every_pair(DOMAINS)]
-    if pair:
-        named = [tuple(f"vader/{d}" for d in pair_of(pair, DOMAINS, config.name))]
+    pairs = WITH_LORA if way else every_pair(DOMAINS)
+    pairs = (pair_of(pair, DOMAINS, config.name),) if pair else pairs
+    named = [tuple(f"vader/{domain}" for domain in own) for own in pairs]
     config.data.source, config.shift.target = named[0]
     config.shift.pairs = tuple(named) if len(named) > 1 else ()
     return _lora(config) if way else _features(config)
