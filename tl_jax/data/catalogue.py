@@ -15,6 +15,7 @@ from tl_jax.data.glyph_assets import FONTS, LICENCE
 from tl_jax.data.glyph_set import glyphs
 from tl_jax.data.image_catalogue import read_emoji, read_fashion, read_mnist
 from tl_jax.data.instructions import instructions
+from tl_jax.data.moons import moons
 from tl_jax.data.phrases import phrases
 from tl_jax.data.readers import from_folder
 from tl_jax.data.rendered_digits import PACKAGES, read_rendered_digits
@@ -112,6 +113,11 @@ def catalogue() -> dict[str, Entry]:
     table["instructions"] = Entry(
         "texts", (), 317, 0, "Apache-2.0 (generated)", instructions
     )
+    for domain, more in (("source", 150), ("target", 300)):
+        read = partial(moons, domain, more=more)
+        table[f"moons/{domain}"] = Entry(
+            "classes", (), 150 + more, 2, "Apache-2.0 (generated)", read
+        )
     table["phrases"] = Entry("texts", (), 15_120, 0, "CC0-1.0 (generated)", phrases)
     table["glyphs"] = Entry(
         "classes", FONTS, 56_280, 2814, LICENCE, read_glyphs, slow=True

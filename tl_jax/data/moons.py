@@ -1,4 +1,4 @@
-"""The inter-twinning moons of the DANN paper: two domains of points in the plane."""
+"""Two inter-twinning moons, and a domain that is turned (Ganin et al., 2016)."""
 
 from typing import Literal, get_args
 
@@ -16,6 +16,7 @@ def moons(
     domain: Domain = "source",
     *,
     rows: int = 150,
+    more: int = 0,
     noise: float = 0.05,
     angle: float = ANGLE,
     seed: int = 1,
@@ -25,8 +26,11 @@ def moons(
     Half of the `rows` on an upper, half on a lower half circle of radius 1, Gaussian
     noise, centred on the source's mean and stretched by 2; the target is another draw
     (of `seed` + 1), turned about the origin by `angle` degrees. The defaults are the
-    authors' script: to a rounding the numbers of scikit-learn's `make_moons`
-    with random states 1 and 2. The paper's text has 300 rows a domain. Inputs
+    authors' script: to a rounding the numbers of scikit-learn's `make_moons` with
+    random states 1 and 2. The paper's text has 300 rows a domain.
+
+    `more` rows are drawn alike from `seed` + 2 or + 3: the source's split
+    `validation`, the target's `test`; the first `rows` are then `train`. Inputs
     `features` [N 2], classes `upper` and `lower`.
 
     Raises `NoMatch` for another domain, ValueError for fewer than 4 rows.
@@ -34,17 +38,20 @@ def moons(
     one_of("domain", domain, get_args(Domain))
     if rows < 4:
         raise ValueError(f"moons: {rows} rows, expected at least 4")
-    source, labels = drawn(rows, noise, seed)
-    centre = source.mean(0)
-    points = source
-    if domain == "target":
-        points, labels = drawn(rows, noise, seed + 1)
+    centre = drawn(rows, noise, seed)[0].mean(0)
+    first = seed + (domain == "target")
+    points, labels = drawn(rows, noise, first)
+    splits = {}
+    if more:
+        others, own = drawn(more, noise, first + 2)
+        points, labels = np.concatenate([points, others]), np.append(labels, own)
+        held = "test" if domain == "target" else "validation"
+        splits = {"train": np.arange(rows), held: np.arange(rows, rows + more)}
     points = 2 * (points - centre)
     if domain == "target":
         points = turned(points, angle)
     inputs = {"features": points.astype(np.float32)}
-    name = f"moons/{domain}"
-    return from_arrays(inputs, labels, ("upper", "lower"), name=name)
+    return from_arrays(inputs, labels, ("upper", "lower"), splits, f"moons/{domain}")
 
 
 def drawn(rows: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
