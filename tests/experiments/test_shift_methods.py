@@ -16,7 +16,12 @@ from tl_jax.transfer import batch_norms, chain, freeze, full, new_head
 from tl_jax.types import Player
 
 CLASSES, SIZE = 3, 16
-SPECIAL: dict[str, dict] = {}
+STRONG = {"strong": {"augment": "rand_augment"}}
+SPECIAL: dict[str, dict] = {
+    "fixmatch": STRONG,
+    "flexmatch": STRONG | {"examples": 12},
+    "noisy_student": {"noise": {"augment": "noisy", "field": "image", "std": 9.0}},
+}
 """Method -> arguments that it can't do without."""
 NORMS = ("tent",)
 """Methods of plans in which norms move alone."""
