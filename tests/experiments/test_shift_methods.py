@@ -16,6 +16,7 @@ from tl_jax.transfer import batch_norms, chain, freeze, full, new_head
 from tl_jax.types import Player
 
 CLASSES, SIZE = 3, 16
+STRONG = {"strong": {"augment": "rand_augment"}}
 SPECIAL: dict[str, dict] = {
     "adabn": {"period": 2},
     "shot": {"examples": 6, "period": 2},
@@ -23,6 +24,9 @@ SPECIAL: dict[str, dict] = {
     "vrex": {"domains": 3},
     "group_dro": {"domains": 3},
     "mixup_domains": {"domains": 3},
+    "fixmatch": STRONG,
+    "flexmatch": STRONG | {"examples": 12},
+    "noisy_student": {"noise": {"augment": "noisy", "field": "image", "std": 9.0}},
 }
 """Method -> arguments that it can't do without."""
 NORMS = ("tent",)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from self_terms import KEY, built, go, one_step, outputs
-from two_domains import CLASSES, WIDTH, batch, loss, network, player
+from two_domains import batch, loss, network, player
 
 from tl_jax.algorithms import current, replan, supervised
 from tl_jax.algorithms.adaptation import adapted, ccsa, entropy_minimisation, mcc, mme
@@ -18,7 +18,7 @@ from tl_jax.tree import NoMatch, flatten
 
 def directed():
     """A player whose head says directions."""
-    return {"model": player(network(), change=cosine_head(CLASSES, WIDTH, 0.5))}
+    return {"model": player(network(), change=cosine_head(0.5))}
 
 
 def slopes(players, terms):
@@ -106,7 +106,7 @@ def test_tuning_after_adaptation_is_a_second_phase():
         (lambda: mme(reversal=float("inf")), "mme: reversal is inf"),
         (lambda: mme(head="("), "no regular expression"),
         (lambda: ccsa(margin=-1), "ccsa: margin is -1"),
-        (lambda: cosine_head(3, 5, 0.0), "temperature is 0"),
+        (lambda: cosine_head(0.0), "temperature is 0"),
     ],
 )
 def test_numbers_out_of_range_raise_at_once(make, message):
@@ -117,6 +117,8 @@ def test_numbers_out_of_range_raise_at_once(make, message):
 def test_a_head_that_is_not_there_raises():
     with pytest.raises(NoMatch, match=r"mme: head.*'haed/\.\*'.*head/"):
         built({"own": mme(head="haed/.*")})
+    with pytest.raises(NoMatch, match=r"'haed'.*head"):
+        player(network(), change=cosine_head(where="haed"))
 
 
 def test_cosine_heads_say_directions():
