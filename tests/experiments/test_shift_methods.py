@@ -16,7 +16,7 @@ from tl_jax.transfer import batch_norms, chain, freeze, full, new_head
 from tl_jax.types import Player
 
 CLASSES, SIZE = 3, 16
-SPECIAL: dict[str, dict] = {}
+SPECIAL: dict[str, dict] = {"cycada": {"size": SIZE}}
 """Method -> arguments that it can't do without."""
 NORMS = ("tent",)
 """Methods of plans in which norms move alone."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from tl_jax.models.head import head
 from tl_jax.nn import init_dense
 from tl_jax.nn.dense import keys
+from tl_jax.nn.patches import expand
 from tl_jax.tree import stable_key
 from tl_jax.types import Key, Model, Outputs, Params, Stats
 
@@ -48,7 +49,7 @@ def shared_space(
                 f"inputs have {sorted(inputs)}, of which the encoders read {found}; "
                 f"expected exactly one of {list(encoders)}"
             )
-        (column,) = found
+        (column,), params = found, expand(params)
         prefix, (k_in, k_head) = f"encoders/{column}/", keys(key, 2)
         own = {
             at.removeprefix(prefix): node

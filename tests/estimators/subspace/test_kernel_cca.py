@@ -114,7 +114,7 @@ def test_a_classifier_of_one_view_serves_the_other():
             {"x": np.zeros((2001, 1)), "y": np.zeros((2001, 1))},
             "2001 pairs are too many",
         ),
-        ({"x": np.ones((60, 2))}, "give a gamma"),
+        ({"x": np.ones((60, 2))}, "all rows of a view are equal"),
     ],
 )
 def test_mistakes_are_named(options, message):
@@ -129,3 +129,6 @@ def test_the_bandwidth_is_the_median_of_pairs():
     rows = np.random.default_rng(0).normal(size=(9, 3))
     pairs = [((a - b) ** 2).sum() for i, a in enumerate(rows) for b in rows[:i]]
     assert bandwidth(rows) == pytest.approx(1 / np.median(pairs))
+    few = np.zeros((6, 1))
+    few[0] = 1
+    assert bandwidth(few) == pytest.approx(3)

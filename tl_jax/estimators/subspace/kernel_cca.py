@@ -112,14 +112,18 @@ def kernel_cca(
 
 
 def bandwidth(rows: np.ndarray, most: int = 1000) -> float:
-    """1 / median squared distance of different rows, of at most `most` even ones."""
+    """1 / median squared distance of different rows, of at most `most` even ones.
+
+    Where most rows are equal the mean takes the median's place.
+    """
     rows = rows[:: -(-len(rows) // most)]
     squares = (rows * rows).sum(1)
     far = squares[:, None] + squares - 2 * rows @ rows.T
-    middle = np.median(far[~np.eye(len(rows), dtype=bool)])
-    if not middle > 0:
-        raise ValueError("most rows are equal: give a gamma")
-    return 1 / float(middle)
+    pairs = far[~np.eye(len(rows), dtype=bool)]
+    typical = np.median(pairs) if np.median(pairs) > 0 else pairs.mean()
+    if not typical > TINY * max(squares.max(), 1e-30):
+        raise ValueError("all rows of a view are equal: there is nothing to correlate")
+    return 1 / float(typical)
 
 
 def _checked(x, y, components: int, strength: float, rank: int | None) -> None:

@@ -35,11 +35,11 @@ class KernelCCA:
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on pairs of rows, X [N D] and y [N E] (or [N])."""
-        from sklearn.utils.validation import check_array, check_consistent_length
+        from sklearn.utils.validation import validate_data
 
-        X, y = (self._rows(X, "X", True), check_array(y, ensure_2d=False))
-        y = y[:, None] if y.ndim == 1 else y
-        check_consistent_length(X, y)
+        how = dict(dtype=np.float64, multi_output=True, ensure_min_samples=2)
+        X, y = validate_data(self, X, y, **how)
+        y = np.asarray(y, np.float64).reshape(len(X), -1)
         self.correlated_ = kernel_cca(
             X,
             y,
@@ -54,10 +54,11 @@ class KernelCCA:
 
     def transform(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Components [N K] of rows of the first view, and of both where y is given."""
-        from sklearn.utils.validation import check_is_fitted
+        from sklearn.utils.validation import check_is_fitted, validate_data
 
         check_is_fitted(self)
-        made = self.correlated_.x(self._rows(X, "X", False))
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        made = self.correlated_.x(X)
         return made if y is None else (made, self.transform_other(y))
 
     def transform_other(self, y: ArrayLike) -> np.ndarray:
@@ -68,11 +69,6 @@ class KernelCCA:
         y = check_array(y, ensure_2d=False)
         return self.correlated_.y(y[:, None] if y.ndim == 1 else y)
 
-    def fit_transform(self, X: ArrayLike, y: ArrayLike) -> tuple:
-        """`fit`, then both views' components."""
-        return self.fit(X, y).transform(X, y)
-
-    def _rows(self, X: ArrayLike, name: str, reset: bool) -> np.ndarray:
-        from sklearn.utils.validation import validate_data
-
-        return validate_data(self, X, dtype=np.float64, reset=reset)
+    def fit_transform(self, X: ArrayLike, y: ArrayLike) -> np.ndarray:
+        """`fit`, then the first view's components, where scikit-learn's give both."""
+        return self.fit(X, y).transform(X)
