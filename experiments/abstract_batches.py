@@ -71,8 +71,10 @@ def _domains(
 ) -> dict[str, Any]:
     """Shapes of the streams of two domains that a step reads."""
     size = config.shift.batch_size or config.batch_size
+    if config.shift.sources:
+        inputs = {**inputs, "domain": ((), jnp.int32)}
     target = _stream((1, size), inputs, own)
-    streams = {TARGET: unlabelled(target)}
+    streams = {} if recipe.batches == SOURCE else {TARGET: unlabelled(target)}
     if recipe.batches == TARGET:
         return streams
     if shift.source:

@@ -16,10 +16,20 @@ from tl_jax.transfer import batch_norms, chain, freeze, full, new_head
 from tl_jax.types import Player
 
 CLASSES, SIZE = 3, 16
-SPECIAL: dict[str, dict] = {"cycada": {"size": SIZE}}
+SPECIAL: dict[str, dict] = {
+    "adabn": {"period": 2},
+    "cycada": {"size": SIZE},
+    "shot": {"examples": 6, "period": 2},
+    "irm": {"domains": 3},
+    "vrex": {"domains": 3},
+    "group_dro": {"domains": 3},
+    "mixup_domains": {"domains": 3},
+}
 """Method -> arguments that it can't do without."""
 NORMS = ("tent",)
 """Methods of plans in which norms move alone."""
+HEADS = ("shot",)
+"""Methods of plans whose head stays."""
 
 
 def streams(labelled):
@@ -27,7 +37,10 @@ def streams(labelled):
 
     def stream(rows, labels=True):
         made = {
-            "inputs": {"image": rng.random((rows, SIZE, SIZE, 1)).astype(np.float32)},
+            "inputs": {
+                "image": rng.random((rows, SIZE, SIZE, 1)).astype(np.float32),
+                "domain": np.arange(rows, dtype=np.int32) % 3,
+            },
             "weight": np.ones(rows, np.float32),
             "index": np.arange(rows),
         }
@@ -46,6 +59,8 @@ def built(name):
     plan = new_head(CLASSES, model.width)(key, full(*model.init(key)))
     if name in NORMS:
         plan = chain(freeze(".*"), batch_norms())(key, plan)
+    if name in HEADS:
+        plan = freeze("head/.*")(key, plan)
     players = recipe.cast(key, Player(model, plan, optax.sgd(0.01)))
     task = make_task("classification", tuple("abc"))
     setting = Setting(task, steps=10, opened=entry.labelled)

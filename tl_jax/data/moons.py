@@ -1,4 +1,4 @@
-"""Two inter-twinning moons, and a domain of them that is turned (Ganin et al., 2016)."""
+"""The inter-twinning moons of the DANN paper: two domains of points in the plane."""
 
 from typing import Literal, get_args
 

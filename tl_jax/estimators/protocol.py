@@ -164,10 +164,11 @@ def transformer(fitted: str) -> Callable[[type], type]:
 
 
 def numbers_of(self: Any, X: Any, y: Any) -> tuple[Any, Any]:
-    """(X [N D] float32, y [N] float64), checked as scikit-learn does."""
+    """(X [N D] float32, y [N] float64), two rows or more, as scikit-learn checks."""
     from sklearn.utils.validation import validate_data
 
-    X, y = validate_data(self, X, y, dtype=np.float32, y_numeric=True)
+    how = dict(dtype=np.float32, y_numeric=True, ensure_min_samples=2)
+    X, y = validate_data(self, X, y, **how)
     return X, np.asarray(y, np.float64)
 
 

@@ -26,8 +26,9 @@ class RidgeProbe:
     ) -> Self:
         """Fit on X [N D] and numbers y [N], weighted by sample_weight [N]."""
         X, y = numbers_of(self, X, y)
-        self.probe_ = ridge(X, y, tuple(self.strengths), weight=sample_weight)
-        self.coef_ = np.asarray(self.probe_.kernel)[:, 0]
+        weight = None if sample_weight is None else np.asarray(sample_weight, float)
+        self.probe_ = ridge(X, y, tuple(self.strengths), weight=weight)
+        self.coef_ = np.asarray(self.probe_.kernel, np.float64)[:, 0]
         self.intercept_ = float(self.probe_.bias[0])
         return self
 

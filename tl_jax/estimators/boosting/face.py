@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from tl_jax.estimators.boosting.rounds import Learner, Side, majority, median
 from tl_jax.estimators.boosting.tradaboost import tradaboost, tradaboost_r2
 from tl_jax.estimators.boosting.two_stage import TwoStage, frozen_source, two_stage
+from tl_jax.estimators.checks import check_weight
 from tl_jax.estimators.face import LinearProbe
 from tl_jax.estimators.protocol import (
     classes_of,
@@ -189,6 +190,5 @@ def _weight(name: str, weight: Any, rows: int) -> np.ndarray:
     weight = np.asarray(weight, np.float64)
     if weight.shape != (rows,):
         raise ValueError(f"{name} has shape {weight.shape}, expected {(rows,)}")
-    if not np.isfinite(weight).all() or (weight < 0).any() or not weight.sum() > 0:
-        raise ValueError(f"{name} must be finite, at least 0 and not all 0")
+    check_weight(weight)
     return weight
