@@ -19,6 +19,7 @@ CLASSES, SIZE = 3, 16
 STRONG = {"strong": {"augment": "rand_augment"}}
 SPECIAL: dict[str, dict] = {
     "adabn": {"period": 2},
+    "cycada": {"size": SIZE},
     "shot": {"examples": 6, "period": 2},
     "irm": {"domains": 3},
     "vrex": {"domains": 3},

@@ -1,6 +1,7 @@
 """What all estimators owe to scikit-learn's protocol, whose base class they lack."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -134,6 +135,32 @@ REGRESSION = {
     "_regression_fitted": "__sklearn_is_fitted__",
 }
 """A function here, and the method that it becomes."""
+
+
+def transformer(fitted: str) -> Callable[[type], type]:
+    """Give a class the methods of a scikit-learn transformer that needs a target.
+
+    As `classifier` does, without `score`; it is fitted once it has the attribute.
+    """
+
+    def own_tags(self: Any) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=True, multi_output=True),
+            transformer_tags=TransformerTags(preserves_dtype=["float64"]),
+            input_tags=InputTags(),
+        )
+
+    def made(cls: type) -> type:
+        cls = classifier(cls)
+        del cls.score
+        cls.__sklearn_tags__ = own_tags
+        cls.__sklearn_is_fitted__ = lambda self: hasattr(self, fitted)
+        return cls
+
+    return made
 
 
 def numbers_of(self: Any, X: Any, y: Any) -> tuple[Any, Any]:

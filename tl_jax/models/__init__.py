@@ -15,6 +15,7 @@ from tl_jax.models.prepared import prepared
 from tl_jax.models.readout import readout
 from tl_jax.models.relation import relation_module
 from tl_jax.models.resnet import resnet
+from tl_jax.models.shared_space import shared_space
 from tl_jax.models.squeezenet import squeezenet
 from tl_jax.models.t5 import t5
 from tl_jax.models.values import values
@@ -38,6 +39,7 @@ __all__ = [
     "readout",
     "relation_module",
     "resnet",
+    "shared_space",
     "squeezenet",
     "t5",
     "values",

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tl_jax.algorithms.adaptation.adapted import guarded
+from tl_jax.algorithms.adaptation.adapted import guarded, predicting
 from tl_jax.algorithms.adaptation.pool import empty_pool, query
 from tl_jax.algorithms.adaptation.streams import SOURCE, TARGET
 from tl_jax.algorithms.core import Players, algorithm, descend, sequence
 from tl_jax.algorithms.rules import clipped, plain
 from tl_jax.losses.translation import difference, least_squares
-from tl_jax.tree import merge, no_match, stable_key
+from tl_jax.tree import no_match, stable_key
 from tl_jax.types import (
     Algorithm,
     Array,
@@ -21,6 +21,7 @@ from tl_jax.types import (
     Frozen,
     Key,
     Metrics,
+    Objective,
     Outputs,
     Stage,
     State,
@@ -82,11 +83,41 @@ def cyclegan(
 
     TLlib does the same with one Adam over both generators and one over both
     discriminators, which is the same step; CyCADA adds a task's network that learns
-    meanwhile (here afterwards, by the term `translated`).
+    meanwhile (`cycada`; or afterwards, by the term `translated`).
 
     Raises `NoMatch` for a missing player, ValueError for no size or strength.
     """
-    for name in (*NEEDED, main):
+    stages = translation(
+        players,
+        shape=shape,
+        cycle=cycle,
+        identity=identity,
+        pool=pool,
+        consistencies=consistencies,
+        clip=clip,
+    )
+    if main not in players:
+        raise no_match("player", main, players)
+    stages = sequence(*stages, forgetting(SHOWN))
+    made = algorithm(players, stages, predicting(players, main))
+    return guarded(made, False, needs=(SOURCE, TARGET))
+
+
+def translation(
+    players: Players,
+    *,
+    shape: tuple[int, int, int],
+    cycle: float = 10.0,
+    identity: float = 5.0,
+    pool: int = 50,
+    consistencies: Mapping[str, Consistency] = MappingProxyType({}),
+    clip: float | None = None,
+) -> tuple[Stage, ...]:
+    """The stages of `cyclegan`, behind which memory[SHOWN] is (to_target, to_source).
+
+    They are of before the descent; a later stage takes them out (`forgetting`).
+    """
+    for name in NEEDED:
         if name not in players:
             raise no_match("player", name, players)
     if pool < 0 or cycle < 0 or identity < 0 or len(shape) != 3:
@@ -94,8 +125,28 @@ def cyclegan(
             f"pool={pool}, cycle={cycle}, identity={identity}, shape={shape}: expected "
             "none below 0, and (height, width, channels)"
         )
+    rule = plain if clip is None else clipped(clip, plain)
+    makers, judges = (
+        {name: players[name] for name in names}
+        for names in ((TO_TARGET, TO_SOURCE), (TARGET_CRITIC, SOURCE_CRITIC))
+    )
+    generators = _generating(players, cycle, identity, consistencies)
+    return (
+        _pools(pool, tuple(shape)),
+        descend(makers, generators, rule),
+        descend(judges, _judging(players), rule),
+    )
 
-    def generators(params_of: Any, memory: dict, batch: Batch, key: Key):
+
+def _generating(
+    players: Players,
+    cycle: float,
+    identity: float,
+    consistencies: Mapping[str, Consistency],
+) -> Objective:
+    """What both generators minimise."""
+
+    def objective(params_of: Any, memory: dict, batch: Batch, key: Key):
         run = _Runner(players, params_of, dict(memory["stats"]))
         streams = batch[SOURCE], batch[TARGET]
         value, shown, metrics = _made(run, *streams, cycle, identity)
@@ -107,7 +158,13 @@ def cyclegan(
         memory = memory | {"stats": run.stats, SHOWN: held}
         return value, (memory, metrics | {"generators": value})
 
-    def critics(params_of: Any, memory: dict, batch: Batch, key: Key):
+    return objective
+
+
+def _judging(players: Players) -> Objective:
+    """What both discriminators minimise."""
+
+    def objective(params_of: Any, memory: dict, batch: Batch, key: Key):
         run = _Runner(players, params_of, dict(memory["stats"]))
         pools, value, metrics = {}, jnp.float32(0), {}
         sides = (TARGET_CRITIC, TARGET, SOURCE), (SOURCE_CRITIC, SOURCE, TARGET)
@@ -121,20 +178,7 @@ def cyclegan(
             value += seen / 2
         return value, (memory | {"stats": run.stats, POOLS: pools}, metrics)
 
-    def predict(state: State, frozen: Frozen, batch: Batch) -> Outputs:
-        params = merge(state.train[main], frozen[main])
-        stats = state.memory["stats"][main]
-        return players[main].model.apply(params, stats, batch["query"]["inputs"])[0]
-
-    rule = plain if clip is None else clipped(clip, plain)
-    stages = sequence(
-        _pools(pool, shape),
-        descend(_of(players, TO_TARGET, TO_SOURCE), generators, rule),
-        descend(_of(players, TARGET_CRITIC, SOURCE_CRITIC), critics, rule),
-        _forget(SHOWN),
-    )
-    made = algorithm(players, stages, predict)
-    return guarded(made, False, needs=(SOURCE, TARGET))
+    return objective
 
 
 class _Runner(NamedTuple):
@@ -190,10 +234,6 @@ def _mean(weight: Array, values: Array) -> Array:
     return (weight * values).sum() / jnp.maximum(weight.sum(), 1e-12)
 
 
-def _of(players: Players, *names: str) -> Players:
-    return {name: players[name] for name in names}
-
-
 def _pools(size: int, shape: tuple[int, int, int]) -> Stage:
     """Holds the pools and does nothing."""
 
@@ -204,7 +244,7 @@ def _pools(size: int, shape: tuple[int, int, int]) -> Stage:
     return Stage(init, lambda state, frozen, batch, key: (state, {}))
 
 
-def _forget(name: str) -> Stage:
+def forgetting(name: str) -> Stage:
     """Takes out of memory what lasts a step, so that its structure stays."""
 
     def step(state: State, frozen: Frozen, batch: Batch, key: Key):
