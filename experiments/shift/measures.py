@@ -37,16 +37,9 @@ def weighed(problem: "Shifted", seed: int) -> Weighed:
     column = np.ones(len(found), np.float32)
     at = f"config.strategies.{problem.strategy.name}.reweigh.{name}"
     given = {"source": found[rows["train"]], "target": found[rows[TARGET]]} | table
-    weights = np.asarray(called(WEIGHTINGS[name], given, at), np.float64)
-    column[rows["train"]] = weights
-    total = weights.sum()
-    told = {
-        "method": name,
-        "effective_sample_size": float(total**2 / np.square(weights).sum()),
-        "rows": len(weights),
-        "largest_share": float(weights.max() / total),
-        "quantiles": np.quantile(weights, [0, 0.25, 0.5, 0.75, 1]).tolist(),
-    }
+    weights = called(WEIGHTINGS[name], given, at)
+    column[rows["train"]] = weights.values
+    told = {"method": name, **weights.told}
     return Weighed(column, told)
 
 

@@ -19,6 +19,7 @@ from tl_jax.data.moons import moons
 from tl_jax.data.phrases import phrases
 from tl_jax.data.readers import from_folder
 from tl_jax.data.rendered_digits import PACKAGES, read_rendered_digits
+from tl_jax.data.shift_toy import ROWS, shift_toy
 from tl_jax.data.sources import Examples, from_arrays
 from tl_jax.tree import no_match
 
@@ -110,6 +111,10 @@ def catalogue() -> dict[str, Entry]:
     table["rendered-digits"] = Entry(
         "classes", PACKAGES, 4040, 10, LICENCE, read_rendered_digits, slow=True
     )
+    for side, rows in ROWS.items():
+        table[f"shift-toy/{side}"] = Entry(
+            "numbers", (), rows, 0, "CC0-1.0 (generated)", partial(shift_toy, side)
+        )
     table["instructions"] = Entry(
         "texts", (), 317, 0, "Apache-2.0 (generated)", instructions
     )
