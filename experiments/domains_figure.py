@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.canvas import COLOURS, GREY, Figure, canvas, short
 
-ROWS = 250
+ROWS = 200
 """Rows of a domain that are drawn; more hide each other."""
 WIDE = 30
 """Principal components that neighbours are sought in."""
@@ -160,7 +160,7 @@ def tsne(features: np.ndarray, seed: int) -> np.ndarray:
         perplexity=min(30.0, (len(near) - 1) / 3),
         init=1e-4 * near[:, :2] / max(near[:, 0].std(), 1e-300),
         method="exact",
-        max_iter=500,
+        max_iter=300,
         random_state=seed,
         learning_rate="auto",
     )
