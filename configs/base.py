@@ -31,7 +31,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.channels = 0  # of any shape:NAME of pictures; 0: 3
     config.model.filters = 0  # of shape:conv4; 0: 64
     config.model.down = ""  # of shape:conv4: pool, stride; empty: pool
-    config.model.inputs = 0  # of shape:mlp: numbers an example; 0: 1
+    config.model.inputs = 0  # of shape:mlp, shape:linear: numbers an example; 0: 1
     config.model.widths = ()  # of shape:mlp; empty: 128, 128
     config.model.std = 0.0  # of shape:mlp's first kernels; 0: He's
     config.model.activation = ""  # of shape:mlp: relu, tanh, ...; empty: relu
@@ -138,7 +138,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.every.log = 10
     config.every.evaluate = 0  # 0: ten times a run
     config.every.checkpoint = 0  # 0: at each evaluation
-    config.select = "best"  # weights of the best evaluation, or of the last step
+    # Weights of the best evaluation, or of the last step. Of two domains also by a
+    # score that sees no target label: iwcv, dev, circular, entropy, information, bnm,
+    # snd (tl_jax/metrics/label_free), source_risk.
+    config.select = "best"
     # Evaluations without a better score before a phase ends; 0: never. Phases and
     # strategies may say another.
     config.patience = 0

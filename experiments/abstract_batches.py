@@ -11,25 +11,38 @@ from ml_collections import ConfigDict
 from experiments.algorithms import Recipe
 from experiments.episode_settings import rows_of, shape_of
 from experiments.episodes import family_of
+from experiments.shift.settings import shift_of
+from experiments.shift.strategy import Shift
 from experiments.tasks import EPISODIC, Task
+from tl_jax.algorithms.adaptation import LABELLED, SOURCE, TARGET, unlabelled
 from tl_jax.types import Pretrained
 
 Shape = tuple[int, ...]
+PLAIN = Shift()
 
 
 def abstract_batch(
-    config: ConfigDict, base: Pretrained, task: Task, classes: int, recipe: Recipe
+    config: ConfigDict,
+    base: Pretrained,
+    task: Task,
+    classes: int,
+    recipe: Recipe,
+    shift: Shift = PLAIN,
 ) -> dict[str, Any]:
     """Shapes of one step's batch, leaves [1 B ...], or [1 K B ...] of K episodes.
 
     The longest one, of texts, pictures or numbers. Labels of rows are those of the
-    task with `classes`.
+    task with `classes`; `shift` says which streams of two domains there are.
     """
     if task.name == "fewshot_regression":
         return _generated(config)
     inputs = inputs_of(config, base, task)
+    if shift_of(config).features:  # what a network over them reads
+        inputs = {"features": ((base.source["features"],), jnp.float32)}
     labels = task.labels(classes, tokens_of(config))
     own = labels.shape, labels.dtype
+    if task.name not in EPISODIC and recipe.batches != "train":
+        return _domains(config, inputs, own, recipe, shift)
     if task.name not in EPISODIC:
         return {"train": _stream((1, config.batch_size), inputs, own)}
     if recipe.batches == "train":
@@ -51,6 +64,22 @@ def _generated(config: ConfigDict) -> dict[str, Any]:
     }
     drawn = jax.eval_shape(lambda which: draw({}, which), numbers)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), drawn)
+
+
+def _domains(
+    config: ConfigDict, inputs: Mapping, own: tuple, recipe: Recipe, shift: Shift
+) -> dict[str, Any]:
+    """Shapes of the streams of two domains that a step reads."""
+    size = config.shift.batch_size or config.batch_size
+    if config.shift.sources:
+        inputs = {**inputs, "domain": ((), jnp.int32)}
+    target = _stream((1, size), inputs, own)
+    streams = {} if recipe.batches == SOURCE else {TARGET: unlabelled(target)}
+    if recipe.batches == TARGET:
+        return streams
+    if shift.source:
+        streams[SOURCE] = _stream((1, config.batch_size), inputs, own)
+    return streams | ({LABELLED: target} if shift.opened else {})
 
 
 def inputs_of(

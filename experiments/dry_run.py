@@ -24,6 +24,7 @@ from experiments.phases import Held, held, idle_rules
 from experiments.problem import written_by
 from experiments.programs import training
 from experiments.settings import check, names
+from experiments.shift.features import abstract_network
 from experiments.strategies import Phase, make_strategy
 from experiments.tasks import Task, make_task
 from tl_jax.distribute import Layout, describe_rules
@@ -74,6 +75,8 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
     for name in names(config):
         strategy = make_strategy(name, config)
         own_base = frozen_base(base) if strategy.frozen else base
+        if config.shift.features:
+            own_base = abstract_network(base, config)
         width = _width(config, task, strategy.phases[0].recipe.head, classes)
         before = [make(classes) for make in strategy.first]
         first = partial(_first, own_base, width, chain(*before))
@@ -83,7 +86,9 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
         )
         for own in phases:
             recipe = own.phase.recipe
-            batch = abstract_batch(config, own_base, task, classes, recipe)
+            batch = abstract_batch(
+                config, own_base, task, classes, recipe, strategy.shift
+            )
             needs = _needs(layout, own, batch)
             console.print(report(name, own.phase, layout, needs), markup=False)
             found.append(needs)

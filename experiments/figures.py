@@ -18,6 +18,7 @@ from experiments.canvas import (
 from experiments.confusion import confusions
 from experiments.curves import curves
 from experiments.mistakes import mistakes
+from experiments.shift.selection import figures as of_domains
 from experiments.summary import Row, Summary
 from experiments.table import count, decimal, share, words
 
@@ -26,7 +27,7 @@ def draw(summary: Summary) -> list[Figure]:
     """Every figure that the study has data for."""
     drawn = (scores(summary), curves(summary), confusions(summary), frontier(summary))
     found = [figure for figure in drawn if figure is not None]
-    return found + adaptations(summary) + mistakes(summary)
+    return found + adaptations(summary) + mistakes(summary) + of_domains(summary)
 
 
 def scores(summary: Summary) -> Figure | None:

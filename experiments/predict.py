@@ -168,6 +168,8 @@ def _problem(info: dict[str, Any], path: Path) -> tuple[Any, Any]:
     from experiments.backbone import load_base
     from experiments.inputs import encode
     from experiments.problem import Problem, written_by
+    from experiments.shift.features import new_rows
+    from experiments.shift.settings import shift_of
     from experiments.tasks import make_task
     from experiments.unlabelled import read_pictures, read_texts
     from tl_jax.distribute import layout
@@ -181,6 +183,8 @@ def _problem(info: dict[str, Any], path: Path) -> tuple[Any, Any]:
     encoded = encode(examples, base, config)
     outputs = task.outputs(len(classes))
     problem = Problem(base, task, outputs, classes, examples, encoded, config, one)
+    if shift_of(config).features:
+        problem = new_rows(problem)
     return problem, config
 
 
@@ -198,6 +202,11 @@ def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
     from tl_jax.transfer import plain
 
     strategy = make_strategy(chosen.strategy, config)
+    if strategy.shift.align:
+        raise ValueError(
+            f"--strategy {chosen.strategy}: `align` maps the features of its own rows, "
+            "and new ones have no map; choose another with --strategy"
+        )
     plan = plain(last_plan(problem, strategy, jax.random.key(chosen.seed)))
     base = base_params(problem, strategy)
     plan = store.load_model(chosen.folder, plan, base, problem.base.source)

@@ -35,7 +35,7 @@ def execute(job: Job) -> dict[str, Any]:
     """
     began, compiled = time.perf_counter(), compiling(job)
     job.folder.mkdir(parents=True, exist_ok=True)
-    best_of = 1 if job.config.select == "best" else 0
+    best_of = 0 if job.config.select == "last" else 1
     folder = job.folder / "checkpoints"
     with checkpoint.open(folder, keep_last=2, keep_best=best_of) as saved:
         sound = saved.restore_flat() if saved.steps() else None

@@ -12,10 +12,11 @@ from experiments.strategies import make_strategy
 from experiments.tasks import EPISODIC, TASKS
 from experiments.together_settings import check_together
 from tl_jax.algorithms.many import Batching
+from tl_jax.metrics.label_free import SELECTORS
 from tl_jax.tree import no_match
 
 CHOICES = {
-    "select": ("best", "last"),
+    "select": ("best", "last", *SELECTORS),
     "allocator": ("system", "keep"),
     "together": ("", *get_args(Batching)),
     "model.head": ("drop", "keep"),

@@ -36,6 +36,8 @@ FEW_SHOT = {
     "meta-dataset": (data.meta_dataset, ("dataset_spec.json",)),
 }
 """Published set -> (reader, what tells its folder); `NAME:FOLDER` is read by it."""
+READERS = {"amazon": data.amazon} | {name: read for name, (read, _) in FEW_SHOT.items()}
+"""Kind -> reader of what stands behind `KIND:`, a folder, or a part of one."""
 COLUMNS = {"tokens": ("tokens", "labels"), **dict.fromkeys(TEXTS, ("text", "target"))}
 """Task -> (text, label) columns of a file where the config names none."""
 
@@ -49,7 +51,8 @@ def read_examples(
 
     A name of the catalogue, `tfds:NAME`, a .csv/.tsv/.jsonl file, or a folder with
     one sub-folder of texts or of pictures a class, with idx files as MNIST has them, or
-    with a published few-shot set (`FEW_SHOT`), which `NAME:FOLDER` names outright.
+    with a published few-shot set (`FEW_SHOT`), which `NAME:FOLDER` names outright, as
+    it does other published sets (`READERS`).
     """
     if config.task not in TASKS:
         raise no_match("config.task", config.task, TASKS)
@@ -95,8 +98,8 @@ def from_source(
     if source.startswith("tfds:"):
         return data.from_tfds(source[5:], label=label, background=background)
     kind, colon, folder = source.partition(":")
-    if colon and kind in FEW_SHOT:
-        return FEW_SHOT[kind][0](folder)
+    if colon and kind in READERS:
+        return READERS[kind](folder)
     if path.is_dir():
         return _from_folder(path, background, damaged)
     if path.is_file():
@@ -105,7 +108,7 @@ def from_source(
         return on_background(data.load(source, report=report), background)
     if path.suffix or source.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{at}: there is no file or folder {source!r}")
-    known = {*data.catalogue(), *(f"{name}:{folder or 'FOLDER'}" for name in FEW_SHOT)}
+    known = {*data.catalogue(), *(f"{name}:{folder or 'FOLDER'}" for name in READERS)}
     raise no_match(at, source, known)
 
 

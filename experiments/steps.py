@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from experiments import evaluate, loop, store
-from experiments.job import Job, Part, Position, asked, predicted
+from experiments import loop, store
+from experiments.choice import choice_of
+from experiments.job import Job, Part, Position, asked
 from experiments.progress import Progress
 from experiments.strategies import Phase
 from tl_jax import distribute
@@ -32,8 +33,7 @@ def hooks_of(
     records, timings = sinks
     final = at.phase == len(job.strategy.phases) - 1
     source, layout = problem.base.source, problem.layout
-    sign = 1.0 if problem.task.mode == "max" else -1.0
-    headline = next(iter(problem.task.metrics))
+    choice = choice_of(job, part)
 
     def save(step: int, state: State, frozen: Frozen, known: Any, score: Any) -> None:
         place = at._replace(known=known, step=step)
@@ -41,15 +41,10 @@ def hooks_of(
         kept = store.own_leaves(frozen, own)
         store.save(saved, place, state, kept, ranked, config, source, key)
 
-    def scores(state: State, frozen: Frozen) -> dict[str, float]:
-        return evaluate.score(
-            problem.task, predicted(job, part.predict, state, frozen, "validation")
-        )
-
     return loop.Hooks(
         batches=problem.batches(job.rows["train"], job.seed, phase.recipe),
-        evaluate=scores,
-        score=lambda found: sign * found[headline],
+        evaluate=choice.evaluate,
+        score=choice.score,
         save=save,
         records=records,
         timings=timings,

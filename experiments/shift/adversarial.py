@@ -1,7 +1,48 @@
 """Adversaries of domains, as configs know them."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from experiments.shift.entry import Entry
+from experiments.shift.entry import Cast, Entry, Extra, classes, features, one
+from tl_jax.algorithms.adaptation import adda, cdan, dann, mcd, mdd, wdgrl
+from tl_jax.models import mlp, readout
+from tl_jax.types import Model, Player
 
-ADVERSARIAL: Mapping[str, Entry] = {}
+
+def conditioned(table: dict[str, Any]) -> Extra:
+    """A critic of CDAN's products, or of their projection to `size` numbers."""
+    size = table.get("size")
+
+    def pairs(player: Player) -> int:
+        return size or features(player) * classes(player)
+
+    return Cast("critic", pairs, one)(table)
+
+
+def with_classes(
+    table: Mapping[str, Any], players: Mapping[str, Player]
+) -> dict[str, Any]:
+    """The table's arguments, and how many classes the model's head has."""
+    return {"classes": classes(players["model"]), **table}
+
+
+def second_head(
+    inputs: int, widths: tuple[int, ...] = (), *, classes: int, **how: Any
+) -> Model:
+    """A linear layer, as the model's own head is, or a network of such widths."""
+    if not widths:
+        return readout(inputs, classes)
+    return mlp(inputs, widths, classes=classes, **how)
+
+
+SECOND = Cast("second", features, classes, widths=(), model=second_head)
+CRITIC = Cast("critic", features, one)
+ADVERSARIAL: Mapping[str, Entry] = {
+    "dann": Entry(dann, CRITIC, tasks=("classification", "regression")),
+    "cdan": Entry(cdan, conditioned, given=with_classes),
+    "mdd": Entry(mdd, Cast("adversary", features, classes)),
+    "mcd": Entry(mcd, SECOND, whole=True),
+    "adda": Entry(adda, CRITIC, whole=True),
+    "wdgrl": Entry(wdgrl, CRITIC, whole=True, tasks=("classification", "regression")),
+}
+"""A critic is a network of its own: `{"dann": {"critic": {"widths": (15,)}}}`."""

@@ -26,7 +26,8 @@ class Entry(NamedTuple):
     """A method of adaptation by name."""
 
     make: Callable[..., Any]
-    """Gives a `Term`; or, if it is `whole`, an `Algorithm`:
+    """Gives a `Term`, with the task's `loss` and `weigh` where it takes them; or, if it
+    is `whole`, an `Algorithm`:
     `make(players, loss, *, steps, weigh, clip, labelled, joint, clock, **own)`, of
     which it is given what it takes."""
     cast: Callable[[dict[str, Any]], Extra] = nobody
@@ -34,7 +35,7 @@ class Entry(NamedTuple):
     whole: bool = False
     """An algorithm of its own, beside which there are no other terms."""
     streams: str = "domains"
-    """What its steps read: `domains`, or `target` alone."""
+    """What its steps read: `domains`, or `source` or `target` alone."""
     tasks: tuple[str, ...] = ("classification",)
     given: Callable[[Mapping[str, Any], Mapping[str, Player]], dict[str, Any]] = (
         as_given

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.frozen import kept
 from experiments.shift.alignments import ALIGNMENTS
-from experiments.shift.features import network_base
+from experiments.shift.features import features_of, network_base
+from experiments.shift.selectors import measured
 from experiments.shift.weightings import WEIGHTINGS
 from experiments.transforms import called
 from tl_jax.algorithms.adaptation import TARGET
@@ -27,7 +27,7 @@ class Weighed(NamedTuple):
 def features(problem: "Shifted") -> np.ndarray:
     """[N D] what weights and maps are fitted on: the body's features of all rows."""
     own = problem.encoded.columns.get("features")
-    return np.asarray(kept(problem) if own is None else own, np.float32)
+    return np.asarray(features_of(problem) if own is None else own, np.float32)
 
 
 def weighed(problem: "Shifted", seed: int) -> Weighed:
@@ -37,16 +37,9 @@ def weighed(problem: "Shifted", seed: int) -> Weighed:
     column = np.ones(len(found), np.float32)
     at = f"config.strategies.{problem.strategy.name}.reweigh.{name}"
     given = {"source": found[rows["train"]], "target": found[rows[TARGET]]} | table
-    weights = np.asarray(called(WEIGHTINGS[name], given, at), np.float64)
-    column[rows["train"]] = weights
-    total = weights.sum()
-    told = {
-        "method": name,
-        "effective_sample_size": float(total**2 / np.square(weights).sum()),
-        "rows": len(weights),
-        "largest_share": float(weights.max() / total),
-        "quantiles": np.quantile(weights, [0, 0.25, 0.5, 0.75, 1]).tolist(),
-    }
+    weights = called(WEIGHTINGS[name], given, at)
+    column[rows["train"]] = weights.values
+    told = {"method": name, **weights.told}
     return Weighed(column, told)
 
 
@@ -70,10 +63,9 @@ def mapped(problem: "Shifted") -> "Shifted":
 def judge(
     problem: "Shifted", job: Any, part: Any, state: Any, frozen: Any
 ) -> dict[str, Any]:
-    """Fields of a run's result: what it opened, and what its rows weighed."""
-    del part, state, frozen
+    """Fields of a run's result: what it opened, weighed and says of both domains."""
     shift = job.strategy.shift
     told: dict[str, Any] = {"opened_target_labels": bool(shift.opened)}
     if shift.reweigh and job.seed in problem.memo:
         told["weights"] = problem.memo[job.seed].told
-    return {"shift": told}
+    return {"shift": told, **measured(job, part, state, frozen)}

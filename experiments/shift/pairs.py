@@ -19,10 +19,16 @@ Study = Callable[[ConfigDict, Path, list[str], Callable[[], bool]], None]
 
 def folder_of(source: str, target: str) -> str:
     """The folder of a pair in the workdir."""
-    plain = (
-        Path(name).stem if Path(name).suffix else name for name in (source, target)
-    )
-    return "-to-".join(name.strip("/").replace("/", "_") for name in plain)
+    return "-to-".join(_plain(name) for name in (source, target))
+
+
+def _plain(name: str) -> str:
+    """A domain as a part of a folder's name: of paths their last part alone."""
+    kind, colon, path = name.partition(":")
+    if colon:
+        return f"{kind}_{Path(path).name}"
+    short = Path(name).stem if Path(name).suffix else name
+    return short.strip("/").replace("/", "_")
 
 
 def of_pair(config: ConfigDict, source: str, target: str) -> ConfigDict:

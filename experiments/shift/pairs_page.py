@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import table
 from experiments.canvas import Figure, canvas, short
-from experiments.page import framed, shown_figure, shown_rows
+from experiments.markup import framed, shown_figure, shown_rows
 from experiments.shift.pairs_summary import Pairs
 from experiments.shift.pairs_table import cells, heads, notes
 

@@ -111,21 +111,31 @@ def _made(
         joint=setting.joint,
         clock=f"clock/{setting.phase}",
     )
+    task = {"loss": setting.task.loss, "weigh": setting.task.weigh}
     name, entry, own = named[0]
     if entry.whole:
-        takes = inspect.signature(entry.make).parameters
-        known["weigh"] = counted(known["weigh"])
-        given = {n: value for n, value in known.items() if n in takes}
-        own = {"players": players, "loss": setting.task.loss, **given, **own}
+        whole = known | {"players": players, "loss": task["loss"]}
+        own = _taken(entry, whole | {"weigh": counted(task["weigh"])}) | own
         made = called(entry.make, entry.given(own, players), f"{at}.{name}")
     else:
         terms = {
-            name: called(entry.make, entry.given(own, players), f"{at}.{name}")
+            name: called(
+                entry.make,
+                entry.given(_taken(entry, task) | own, players),
+                f"{at}.{name}",
+            )
             for name, entry, own in named
         }
         made = adapted(players, setting.task.loss, terms, main=PLAYER, **known)
     if setting.augment is None:
         return made
-    for stream in (SOURCE, TARGET) if entry.streams == "domains" else (TARGET,):
+    both = (SOURCE, TARGET)
+    for stream in both if entry.streams == "domains" else (entry.streams,):
         made = augmented_steps(made, setting.augment, stream)
     return made
+
+
+def _taken(entry: Entry, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """What a method takes of what a run knows."""
+    takes = inspect.signature(entry.make).parameters
+    return {name: value for name, value in offered.items() if name in takes}

@@ -4,6 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from tl_jax.metrics.label_free import SELECTORS
 from tl_jax.pretrained.spec import SHAPE
 from tl_jax.tree import one_of
 
@@ -24,6 +25,12 @@ def shift_of(config: ConfigDict) -> ConfigDict:
 def check_shift(config: ConfigDict) -> None:
     """Raise ValueError, by its name, for a field of domains that can't be right."""
     own = config.shift
+    two = own.target and config.task == "classification"
+    if config.select in SELECTORS and not two:
+        raise ValueError(
+            f"config.select is {config.select!r}, which chooses among classifiers of "
+            "two domains; expected best or last"
+        )
     if not own.target:
         for field in FIELDS:
             if own[field]:

@@ -1,5 +1,6 @@
 """What a strategy does about a target domain, beside the terms of its phases."""
 
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -76,8 +77,11 @@ def _check(made: Shift, at: str, config: ConfigDict) -> None:
             raise ValueError(
                 f"{at}.{field} names {' and '.join(table)}, expected one method"
             )
-        for name in table:
+        for name, own in table.items():
             one_of(f"{at}.{field}", name, known)
+            takes = inspect.signature(known[name]).parameters
+            for argument in own:
+                one_of(f"{at}.{field}.{name}: argument", argument, takes)
     if made.align and not config.shift.features:
         raise ValueError(
             f"{at}.align maps features that are computed once, but "

@@ -1,13 +1,17 @@
 """Studies of two domains by config: streams, labels that stay sealed, what is told."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 from tiny_shift import LORA, predictions, shifted, write_domains
 from tiny_study import result, run
 
 from configs.strategies import FREEZE, HEAD
+from experiments import predict
+from experiments.dry_run import dry_run
 from experiments.problem import make_problem
 from experiments.settings import check
 from experiments.shift.problem import SEALED
@@ -117,6 +121,70 @@ def test_target_labels_change_nothing_but_the_score(study, tiny_model, tmp_path)
         np.testing.assert_array_equal(before["index"], after["index"])
         np.testing.assert_array_equal(before["logits"], after["logits"])
         assert (before["labels"] != after["labels"]).all()
+
+
+@pytest.fixture(scope="module")
+def over_features(tiny_model, paths, tmp_path_factory):
+    """A study of networks over features that are computed once."""
+    workdir = tmp_path_factory.mktemp("features") / "runs"
+    config = shifted(tiny_model, paths, **HEADS)
+    config.shift.features, config.shift.network = True, (6,)
+    run(config, workdir)
+    return workdir, config
+
+
+HEADS = {
+    "plain": PLAIN,
+    "mcc": MCC,
+    "probe": {"plan": (FREEZE,), "fit": "linear_probe"},
+}
+
+
+def test_a_network_over_features(over_features):
+    workdir, config = over_features
+    for name in HEADS:
+        assert result(workdir, name)["total"] == 16 * 6 + 6 + 6 * 3 + 3
+    problem = make_problem(config)
+    made = problem.of(make_strategy("mcc", config))
+    features = made.encoded.columns["features"]
+    assert features.shape == (120, 16)
+    rows = problem.split(0)["test"][:4]
+    (stream,) = problem.streams(rows, "test")
+    outputs, _ = problem.base.model.apply(
+        problem.base.params, problem.base.stats, stream["inputs"]
+    )
+    found = np.asarray(outputs.features)[np.asarray(stream["weight"]) > 0]
+    index = stream["index"][np.asarray(stream["weight"]) > 0]
+    np.testing.assert_allclose(found, features[index], atol=1e-5)
+
+
+def test_new_texts_are_labelled_as_the_run_would(over_features, paths, tmp_path):
+    workdir, config = over_features
+    given = tmp_path / "new.csv"
+    rows = paths[1].read_text().splitlines()
+    given.write_text("\n".join(rows) + "\n")
+    line = ["--workdir", str(workdir), "--input", str(given), "--strategy", "mcc"]
+    out = tmp_path / "labels.jsonl"
+    assert predict.main([*line, "--output", str(out)]) == 0
+    said = [json.loads(text) for text in out.read_text().splitlines()]
+    judged = predictions(workdir, "mcc")
+    first = make_problem(config).domains.starts[-1]
+    for at, guess in zip(judged["index"], judged["predictions"], strict=True):
+        assert said[at - first]["label"] == "abc"[guess]
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_a_dry_run_has_the_shapes_of_a_run(features, tiny_model, paths):
+    config = shifted(tiny_model, paths, **NAMED)
+    config.shift.features, config.shift.network = features, (6,) if features else ()
+    if features:
+        config.run = "plain,mcc,few,ceiling"
+    classes = 3
+    needs = dry_run(config, Console(file=io.StringIO()), classes=classes)
+    assert len(needs) == len(config.run.split(","))
+    if features:
+        assert needs[0].total == 16 * 6 + 6 + 6 * 3 + 3
+    assert needs[1].products > needs[0].products  # of two domains, not of one
 
 
 BAD = {

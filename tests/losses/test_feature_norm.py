@@ -67,3 +67,20 @@ def test_vmap_is_a_loop():
 def test_a_wrong_k_is_told():
     with pytest.raises(ValueError, match=r"k is 5, expected 1..4"):
         largest_singular(F, W, 5)
+
+
+def test_values_and_slopes_are_tllibs(golden):
+    with np.load(golden / "feature_norms.npz") as file:
+        theirs = dict(file)
+    source, target = (jnp.asarray(theirs[n]) for n in ("source", "target"))
+    for name, loss in (
+        ("afn", lambda f, w: step_norm(f, w, 0.7)),
+        ("bsp", largest_singular),
+    ):
+
+        def both(source, loss=loss):
+            return loss(source, jnp.ones(6)) + loss(target, jnp.ones(8))
+
+        value, slope = jax.value_and_grad(both)(source)
+        np.testing.assert_allclose(value, theirs[name], rtol=1e-5)
+        np.testing.assert_allclose(slope, theirs[f"{name}_slope"], rtol=1e-4, atol=1e-4)

@@ -146,3 +146,18 @@ def test_mistakes_are_told():
         mix_style(partners="accross")
     with pytest.raises(NoMatch, match="where 'block/0'.*blocks/0"):
         mix_style("block/0")(KEY, plan)
+
+
+def test_styles_are_tllibs_by_its_draws(golden):
+    with np.load(golden / "feature_norms.npz") as file:
+        theirs = dict(file)
+    shares, partners = theirs["shares"], theirs["partners"]
+    maps = jnp.asarray(theirs["maps"])
+    got = mixed_styles(maps, shares, partners)
+    np.testing.assert_allclose(got, theirs["made"], rtol=1e-4, atol=1e-5)
+
+    def value(maps):
+        return jnp.square(mixed_styles(maps, shares, partners)).sum()
+
+    slope = jax.grad(value)(maps)
+    np.testing.assert_allclose(slope, theirs["made_slope"], rtol=1e-3, atol=1e-4)

@@ -1,5 +1,6 @@
 """Sources, splits, tokenising and loading of data, with no branch on the algorithm."""
 
+from tl_jax.data.amazon import amazon
 from tl_jax.data.catalogue import catalogue, load
 from tl_jax.data.class_splits import (
     by_class,
@@ -7,7 +8,7 @@ from tl_jax.data.class_splits import (
     class_splits,
     rows_of_classes,
 )
-from tl_jax.data.columns import beside, joined
+from tl_jax.data.columns import beside, between, joined
 from tl_jax.data.episodes import (
     Episodes,
     episodes,
@@ -74,7 +75,9 @@ __all__ = [
     "Splits",
     "TaskNumbers",
     "Tokens",
+    "amazon",
     "beside",
+    "between",
     "by_class",
     "by_text",
     "catalogue",

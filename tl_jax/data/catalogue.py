@@ -15,9 +15,11 @@ from tl_jax.data.glyph_assets import FONTS, LICENCE
 from tl_jax.data.glyph_set import glyphs
 from tl_jax.data.image_catalogue import read_emoji, read_fashion, read_mnist
 from tl_jax.data.instructions import instructions
+from tl_jax.data.moons import moons
 from tl_jax.data.phrases import phrases
 from tl_jax.data.readers import from_folder
 from tl_jax.data.rendered_digits import PACKAGES, read_rendered_digits
+from tl_jax.data.shift_toy import ROWS, shift_toy
 from tl_jax.data.sources import Examples, from_arrays
 from tl_jax.tree import no_match
 
@@ -109,9 +111,18 @@ def catalogue() -> dict[str, Entry]:
     table["rendered-digits"] = Entry(
         "classes", PACKAGES, 4040, 10, LICENCE, read_rendered_digits, slow=True
     )
+    for side, rows in ROWS.items():
+        table[f"shift-toy/{side}"] = Entry(
+            "numbers", (), rows, 0, "CC0-1.0 (generated)", partial(shift_toy, side)
+        )
     table["instructions"] = Entry(
         "texts", (), 317, 0, "Apache-2.0 (generated)", instructions
     )
+    for domain, more in (("source", 150), ("target", 300)):
+        read = partial(moons, domain, more=more)
+        table[f"moons/{domain}"] = Entry(
+            "classes", (), 150 + more, 2, "Apache-2.0 (generated)", read
+        )
     table["phrases"] = Entry("texts", (), 15_120, 0, "CC0-1.0 (generated)", phrases)
     table["glyphs"] = Entry(
         "classes", FONTS, 56_280, 2814, LICENCE, read_glyphs, slow=True

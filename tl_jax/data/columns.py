@@ -38,6 +38,14 @@ def joined(columns: Sequence[Column]) -> Column:
     return np.concatenate(columns)
 
 
+def between(column: Column, start: int, stop: int) -> Column:
+    """The rows from `start` up to `stop`."""
+    if not isinstance(column, Ragged):
+        return column[start:stop]
+    ends = column.offsets[start : stop + 1]
+    return column._replace(flat=column.flat[ends[0] : ends[-1]], offsets=ends - ends[0])
+
+
 def beside(streams: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Rows of several chunks [K B ...] of streams beside one another, as one stream.
 

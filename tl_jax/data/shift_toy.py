@@ -6,9 +6,11 @@ import numpy as np
 
 from tl_jax.data.sources import Examples, from_arrays
 
-ROWS = 20_000
+ROWS = {"train": 20_000, "test": 10_100}
+SEEN = 100
+"""Rows of the test side that adaptation may see; the others judge."""
 NOISE = 0.3
-SEEDS = {"train": 20, "test": 0}
+SEEDS = {"train": 0, "test": 1}
 
 
 class Normal(NamedTuple):
@@ -64,7 +66,11 @@ def excess_error(intercept: float, slope: float) -> float:
 
 
 def shift_toy(side: Literal["train", "test"]) -> Examples:
-    """20,000 rows of a side, `features` [N 1] and numbers, always the same."""
-    x, y = draw(side, ROWS, np.random.default_rng(SEEDS[side]))
+    """Rows of a side, `features` [N 1] and numbers, always the same.
+
+    Of `test` the split of that name is all but the first 100.
+    """
+    x, y = draw(side, ROWS[side], np.random.default_rng(SEEDS[side]))
     inputs = {"features": x.astype(np.float32)}
-    return from_arrays(inputs, y.astype(np.float32))
+    splits = {"test": np.arange(SEEN, ROWS[side])} if side == "test" else {}
+    return from_arrays(inputs, y.astype(np.float32), splits=splits)

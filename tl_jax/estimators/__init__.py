@@ -6,12 +6,14 @@ from tl_jax.estimators.nearest_face import NearestProbe
 from tl_jax.estimators.neighbours import nearest_votes
 from tl_jax.estimators.relation import category_relation, temperature
 from tl_jax.estimators.ridge import ridge
+from tl_jax.estimators.ridge_face import RidgeProbe
 from tl_jax.estimators.standard import Probe
 
 __all__ = [
     "LinearProbe",
     "NearestProbe",
     "Probe",
+    "RidgeProbe",
     "category_relation",
     "fit",
     "nearest_votes",

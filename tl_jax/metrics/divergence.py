@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from tl_jax.metrics.domain_classifier import (
     STRENGTHS,
     Domains,
+    Fit,
     balanced,
     chosen,
     mistakes,
@@ -18,8 +19,9 @@ from tl_jax.metrics.domain_classifier import (
     path,
     stacked,
 )
+from tl_jax.metrics.symmetric import products
 
-WAVES = 512
+WAVES = 256
 """Random features of the kernel map."""
 Mapped = Callable[[np.ndarray], np.ndarray]
 
@@ -70,10 +72,23 @@ def kernel(rows: np.ndarray, rng: np.random.Generator) -> Mapped:
     return mapped
 
 
-CLASSIFIERS: Mapping[str, Callable[[np.ndarray, np.random.Generator], Mapped]] = (
-    MappingProxyType({"linear": linear, "kernel": kernel})
+class Family(NamedTuple):
+    """A class of classifiers, as rows that are mapped and then fitted."""
+
+    mapping: Callable[[np.ndarray, np.random.Generator], Mapped]
+    fit: Callable[[int], Fit]
+    """seed -> how to fit."""
+    convex: bool
+
+
+CLASSIFIERS: Mapping[str, Family] = MappingProxyType(
+    {
+        "linear": Family(linear, lambda seed: path, True),
+        "kernel": Family(kernel, lambda seed: path, True),
+        "product": Family(linear, products, False),
+    }
 )
-"""Name -> what the logistic regression of the domain is linear in."""
+"""Half-spaces; a Gaussian kernel's; where two half-spaces differ (H delta H)."""
 
 
 def proxy_a_distance(
@@ -99,11 +114,11 @@ def proxy_a_distance(
     TLlib's `a_distance.calculate` trains a network for ten epochs, clips nothing and
     reports the last epoch on 20 % of the rows.
 
-    source [S D], target [T D]; classifier "linear" or "kernel". Raises ValueError for
+    source [S D], target [T D]; classifier one of `CLASSIFIERS`. Raises ValueError for
     another name, fewer rows than folds need and what `stacked` raises for.
     """
-    rng = np.random.default_rng(seed)
-    domains = _mapped(stacked(source, target), classifier, rng)
+    rng, family = np.random.default_rng(seed), _family(classifier)
+    domains = _mapped(stacked(source, target), family, rng)
     counts = _counts(domains)
     if folds < 2 or min(counts) < 4 * folds:
         raise ValueError(
@@ -114,8 +129,15 @@ def proxy_a_distance(
     wrong, picked = np.empty(len(part)), []
     for fold in range(folds):
         held = part == fold
-        options = {"judge": mistakes, "rng": rng, "strengths": strengths}
-        found = chosen(domains, ~held, **options)
+        found = chosen(
+            domains,
+            ~held,
+            judge=mistakes,
+            rng=rng,
+            strengths=strengths,
+            fit=family.fit(seed),
+            again=family.convex,
+        )
         wrong[held] = mistakes(found(domains.rows[held]), domains.is_target[held])
         picked.append(found.strength)
     low, high = _interval(wrong, domains.is_target, rng, level)
@@ -134,30 +156,33 @@ def h_divergence(
     """2 (1 - min_h [err_source(h) + err_target(h)]) on the very rows h was fitted on.
 
     The empirical H-divergence of Ben-David et al. (2010, Lemma 2). The minimum over a
-    class is NP-hard, so the least error of the logistic regressions of all `strengths`
-    stands for it: a lower bound of the empirical divergence. That in turn is above the
+    class is NP-hard, so the least error of what is fitted with all `strengths` stands
+    for it: a lower bound of the empirical divergence. That in turn is above the
     true one, most with few rows in many dimensions, where it is 2 for any two domains;
     `bound.vc_slack` says by how much. Arguments and raises as `proxy_a_distance`.
     """
-    rng = np.random.default_rng(seed)
-    domains = _mapped(stacked(source, target), classifier, rng)
-    fitted = path(domains, np.ones(len(domains.rows), bool), strengths)
+    rng, family = np.random.default_rng(seed), _family(classifier)
+    domains = _mapped(stacked(source, target), family, rng)
+    fitted = family.fit(seed)(domains, np.ones(len(domains.rows), bool), strengths)
     wrongs = [mistakes(one(domains.rows), domains.is_target) for one in fitted]
     errors = [balanced(wrong, domains.is_target) for wrong in wrongs]
     best = int(np.argmin(errors))
     low, high = _interval(wrongs[best], domains.is_target, rng, level)
-    picked = [strengths[best]]
+    picked = [fitted[best].strength]
     return _distance(domains, wrongs[best], low, high, picked, classifier)
 
 
-def _mapped(domains: Domains, classifier: str, rng: np.random.Generator) -> Domains:
-    """The domains as a classifier sees them."""
+def _family(classifier: str) -> Family:
     if classifier not in CLASSIFIERS:
-        raise ValueError(
-            f"classifier is {classifier!r}, expected one of {', '.join(CLASSIFIERS)}"
-        )
-    made = CLASSIFIERS[classifier](domains.rows, rng)
-    return domains._replace(rows=made(domains.rows).astype(np.float32))
+        known = ", ".join(CLASSIFIERS)
+        raise ValueError(f"classifier is {classifier!r}, expected one of {known}")
+    return CLASSIFIERS[classifier]
+
+
+def _mapped(domains: Domains, family: Family, rng: np.random.Generator) -> Domains:
+    """The domains as a classifier sees them."""
+    mapped = family.mapping(domains.rows, rng)
+    return domains._replace(rows=mapped(domains.rows))
 
 
 def _counts(domains: Domains) -> tuple[int, int]:

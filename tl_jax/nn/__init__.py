@@ -5,7 +5,9 @@ from tl_jax.nn.block import added, block, run_blocks
 from tl_jax.nn.conv import avg_pool, conv, global_pool, init_conv, max_pool
 from tl_jax.nn.dense import dense, dropout, embed, product, thin_product
 from tl_jax.nn.init import init_dense, init_norm, normal
+from tl_jax.nn.instance import instance_norm
 from tl_jax.nn.lstm import init_lstm, lstm, lstm_step
+from tl_jax.nn.maps import interleaved, reflected
 from tl_jax.nn.norms import (
     Fixed,
     OwnRows,
@@ -41,6 +43,8 @@ __all__ = [
     "init_dense",
     "init_lstm",
     "init_norm",
+    "instance_norm",
+    "interleaved",
     "layer_norm",
     "lstm",
     "lstm_step",
@@ -50,6 +54,7 @@ __all__ = [
     "patched",
     "pooled",
     "product",
+    "reflected",
     "relative_bias",
     "rms_norm",
     "rotary",

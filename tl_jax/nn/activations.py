@@ -45,6 +45,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": gelu,
     "gelu_new": jax.nn.gelu,
     "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
     "silu": jax.nn.silu,
     "tanh": jnp.tanh,
 }

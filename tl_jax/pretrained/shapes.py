@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from tl_jax.models.conv4 import Down, conv4
+from tl_jax.models.frozen import frozen_features
 from tl_jax.models.inverted import LITE, efficientnet_lite, mobilenet_v2
 from tl_jax.models.mlp import mlp
 from tl_jax.models.resnet import DEPTHS, Stem, resnet
@@ -179,6 +180,17 @@ def _mlp(
     return Made(mlp(inputs, tuple(widths), **how, dtype=dtype))
 
 
+def _linear(
+    *, inputs: int = 1, rate: float = 0.0, dtype: jnp.dtype = jnp.float32
+) -> Made:
+    """Nothing but the inputs `features` [B inputs], for a head alone.
+
+    Nothing is dropped, and nothing computed in `dtype`: there is but the head.
+    """
+    del rate, dtype
+    return Made(frozen_features(inputs))
+
+
 def _middle(size: int, channels: int) -> Preprocess:
     """The middle 7/8 of the short edge, as convolutional networks are evaluated."""
     fields = dict(resize=round(size * 256 / 224), crop=(size, size), fixed=False)
@@ -193,6 +205,7 @@ SHAPES: Mapping[str, Maker] = {
     "vit-large": partial(_vit, "l"),
     **{f"resnet{depth}": partial(_resnet, depth) for depth in DEPTHS},
     "conv4": _conv4,
+    "linear": _linear,
     "mlp": _mlp,
     "mobilenet-v2": _mobilenet,
     **{f"efficientnet-lite{number}": partial(_lite, number) for number in LITE},

@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 from tl_jax.losses.similarity import unit
 from tl_jax.transfer.graft import graft
-from tl_jax.transfer.surgery import new_head
-from tl_jax.tree import drop, node, static
+from tl_jax.tree import drop, node, sites, static
 from tl_jax.types import Array, Key, Params, Plan, Transfer
 
 
@@ -24,26 +23,22 @@ class Direction:
 
 
 def cosine_head(
-    outputs: int,
-    width: int,
-    temperature: float = 0.05,
-    *,
-    where: str = "head",
-    std: float = 0.02,
-    name: str = "direction",
+    temperature: float = 0.05, *, where: str = "head", name: str = "direction"
 ) -> Transfer:
-    """A fresh head whose logits are w_c f / (|f| temperature) (Saito et al., 2019).
+    """Make a linear head one of directions: w_c f / (|f| temperature).
 
-    Without a bias; the kernel's columns are prototypes of any length. It takes the
-    place of a head that is there. Raises ValueError unless the temperature is above 0.
+    (Saito et al., 2019). Its bias goes; the kernel's columns are prototypes of any
+    length. Raises `NoMatch` for a head that is not there, ValueError unless the
+    temperature is above 0.
     """
     if not temperature > 0:
         raise ValueError(f"cosine_head: temperature is {temperature}, expected above 0")
 
     def transfer(key: Key, plan: Plan) -> Plan:
-        plan = new_head(outputs, width, where=where, std=std)(key, plan)
-        params, rates = (drop(t, f"{where}/bias") for t in (plan.params, plan.rates))
-        bare = plan._replace(params=params, rates=rates)
-        return graft(where, name, lambda key, site: Direction(temperature))(key, bare)
+        make = graft(where, name, lambda key, site: Direction(temperature))
+        params, rates = plan.params, plan.rates
+        if "bias" in sites(params).get(where, {}):
+            params, rates = (drop(tree, f"{where}/bias") for tree in (params, rates))
+        return make(key, plan._replace(params=params, rates=rates))
 
     return transfer

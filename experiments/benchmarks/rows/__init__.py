@@ -11,6 +11,7 @@ from experiments.benchmarks.rows import (
     language,
     lora,
     maml,
+    matching,
     pipeline,
     probe,
     prototypes,
@@ -21,8 +22,20 @@ from experiments.benchmarks.rows import (
 )
 
 MODULES = (
-    *(lora, eight, tuned, language, full, features, vit, resnet, efficientnet, probe),
-    *(maml, prototypes, discrepancies, adapting, startup, pipeline),
+    *(
+        lora,
+        eight,
+        tuned,
+        language,
+        full,
+        features,
+        vit,
+        resnet,
+        efficientnet,
+        probe,
+        matching,
+    ),
+    *(maml, prototypes, discrepancies, adapting, matching, startup, pipeline),
 )
 ROWS: dict[str, Row] = {row.name: row for module in MODULES for row in module.ROWS}
 """Every row by its name, in the order of the table."""

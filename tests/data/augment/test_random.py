@@ -18,6 +18,11 @@ SETTINGS = {
     "rand_augment": {},
     "mixup": dict(alpha=0.4, classes=4),
     "cutmix": dict(alpha=1.0, classes=4),
+    "random_background": dict(how="difference"),
+    "random_blur": {"most": 3.0},
+    "random_noise": {},
+    "random_texture": {},
+    "domain_randomisation": {},
 }
 
 

@@ -109,7 +109,7 @@ def adabn(
         )
         own = {"stats": state.memory["stats"] | {main: stats}, COUNTED: moments}
         state = state._replace(step=state.step + 1, memory=state.memory | own)
-        return state, {"adabn/rows": seen[sites[0]].count}
+        return state, {"loss": jnp.float32(0), "adabn/rows": seen[sites[0]].count}
 
     made = algorithm(players, sequence(), predicting(players, main))
     return guarded(Algorithm(init, step, made.predict), False, (TARGET,))

@@ -162,7 +162,8 @@ def _learnt(seen, said, told, strength, temperature, threshold) -> Found:
     side, logits = target(seen, "student"), logits_of(said, "student")
     chex.assert_equal_shape([logits, told])
     mask = believed(told, threshold).mask
-    each = mask * distillation(logits, told, temperature)  # NaN stays NaN
+    each = mask * distillation(logits, told, temperature)
+    each = jnp.where(jnp.isnan(told).any(-1), jnp.nan, each)  # whatever the mask is
     each = jnp.where(side.weight > 0, each, 0)
     metrics = {"believed": side.mean(mask)}
     return Found(strength * side.mean(each), metrics=metrics)

@@ -9,7 +9,7 @@ from tl_jax.algorithms.adaptation.adapted import guarded, predicting
 from tl_jax.algorithms.adaptation.streams import TARGET
 from tl_jax.algorithms.adaptation.views import logits_of
 from tl_jax.algorithms.core import Players, algorithm, sequence
-from tl_jax.losses.adversarial import entropy
+from tl_jax.losses.adversarial import entropy, weighted_mean
 from tl_jax.nn import dense
 from tl_jax.tree import get, matches, sites
 from tl_jax.types import (
@@ -70,7 +70,9 @@ def t3a(
         state = state._replace(
             step=state.step + 1, memory=state.memory | {SUPPORTS: own}
         )
-        return state, {"t3a/supports": jnp.isfinite(own["entropy"]).sum()}
+        unsure = weighted_mean(entropy(logits), stream["weight"])
+        count = jnp.isfinite(own["entropy"]).sum()
+        return state, {"loss": unsure, "t3a/supports": count}
 
     def predict(state: State, frozen: Frozen, batch: Batch) -> Outputs:
         outputs = made.predict(state, frozen, batch)

@@ -39,6 +39,14 @@ from tl_jax.data.augment.mixing import (
     soft_labels,
 )
 from tl_jax.data.augment.policy import OPERATIONS, operate, rand_augment
+from tl_jax.data.augment.randomise import (
+    domain_randomisation,
+    random_background,
+    random_blur,
+    random_noise,
+    random_pattern,
+    random_texture,
+)
 from tl_jax.data.augment.single import (
     colour_jitter,
     cutout,
@@ -46,6 +54,15 @@ from tl_jax.data.augment.single import (
     random_box,
     random_crop,
     random_resized_crop,
+)
+from tl_jax.data.augment.texture import (
+    add_noise,
+    checks,
+    clouds,
+    cover,
+    gaussian_blur,
+    near_level,
+    waves,
 )
 from tl_jax.types import Augment
 
@@ -58,41 +75,58 @@ AUGMENTS: Mapping[str, Callable[..., Augment]] = {
     "rand_augment": rand_augment,
     "mixup": mixup,
     "cutmix": cutmix,
+    "random_background": random_background,
+    "random_blur": random_blur,
+    "random_noise": random_noise,
+    "random_texture": random_texture,
+    "domain_randomisation": domain_randomisation,
 }
 """Name -> constructor, for those who read names."""
 
 __all__ = [
     "AUGMENTS",
     "OPERATIONS",
+    "add_noise",
     "adjust_brightness",
     "adjust_contrast",
     "adjust_hue",
     "adjust_saturation",
     "affine",
     "autocontrast",
+    "checks",
+    "clouds",
     "colour_jitter",
     "compose",
+    "cover",
     "crop_at",
     "crop_resize",
     "cut_box",
     "cutmix",
     "cutout",
     "cutout_at",
+    "domain_randomisation",
     "equalize",
     "flip",
+    "gaussian_blur",
     "grey",
     "horizontal_flip",
     "mix",
     "mixup",
+    "near_level",
     "operate",
     "partners",
     "paste",
     "per_image",
     "posterize",
     "rand_augment",
+    "random_background",
+    "random_blur",
     "random_box",
     "random_crop",
+    "random_noise",
+    "random_pattern",
     "random_resized_crop",
+    "random_texture",
     "rotate",
     "sharpness",
     "shear_x",
@@ -100,4 +134,5 @@ __all__ = [
     "soft_labels",
     "solarize",
     "translate",
+    "waves",
 ]

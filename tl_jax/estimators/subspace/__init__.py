@@ -13,8 +13,10 @@ from tl_jax.estimators.subspace.faces import (
     LinearOT,
     SubspaceAlignment,
 )
+from tl_jax.estimators.subspace.kernel_cca import Correlated, kernel_cca
 from tl_jax.estimators.subspace.linear_ot import linear_ot
 from tl_jax.estimators.subspace.maps import Alignment
+from tl_jax.estimators.subspace.paired_face import KernelCCA
 from tl_jax.estimators.subspace.principal import (
     consistent_dimension,
     subspace_alignment,
@@ -25,12 +27,15 @@ __all__ = [
     "CORAL",
     "TCA",
     "Alignment",
+    "Correlated",
     "FeatureAugmentation",
+    "KernelCCA",
     "LinearOT",
     "SubspaceAlignment",
     "augmentation",
     "consistent_dimension",
     "coral",
+    "kernel_cca",
     "linear_ot",
     "subspace_alignment",
     "tca",

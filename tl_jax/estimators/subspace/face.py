@@ -62,26 +62,40 @@ def fit(
     `estimator_`, `classes_`, `alignment_` (None without a target).
     """
     X, self.classes_, _ = classes_of(self, X, y)
-    y, weight = np.asarray(y).ravel(), sample_weight
+    y = np.asarray(y).ravel()
+    sample_weight, target_weight = (
+        None if given is None else np.asarray(given, np.float32)
+        for given in (sample_weight, target_weight)
+    )
+    rows, labels, weight = X, y, sample_weight
     self.alignment_ = None
-    if X_target is None:
-        if y_target is not None or target_weight is not None:
-            raise ValueError("y_target and target_weight need X_target")
-    else:
+    if X_target is not None:
         X_target = _target(X_target, X.shape[1])
-        _check(self, y_target)
         weights = dict(source_weight=sample_weight, target_weight=target_weight)
-        options = self._options(X, X_target, y) | weights
-        self.alignment_ = _aligned(self._method, X, X_target, options)
-        X = np.asarray(self.alignment_.source(X))
-        if y_target is not None:
-            y_target = _target_labels(y_target, X_target, self.classes_)
-            weight = _joint(weights, len(X), len(X_target))
-            X = np.concatenate([X, np.asarray(self.alignment_.target(X_target))])
-            y = np.concatenate([y, y_target])
+        rows, labels, weight = _brought_together(
+            self, X, y, X_target, y_target, weights
+        )
+    elif y_target is not None or target_weight is not None:
+        raise ValueError("y_target and target_weight need X_target")
     given = {} if weight is None else {"sample_weight": weight}
-    self.estimator_ = self._base().fit(X, y, **given)
+    self.estimator_ = self._base().fit(rows, labels, **given)
     return self
+
+
+def _brought_together(
+    self: Any, X: Any, y: Any, X_target: Any, y_target: Any, weights: dict
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Align the domains; rows, labels and weights that the base is fitted on."""
+    _check(self, y_target)
+    options = self._options(X, X_target, y) | weights
+    self.alignment_ = _aligned(self._method, X, X_target, options)
+    rows = np.asarray(self.alignment_.source(X))
+    if y_target is None:
+        return rows, y, weights["source_weight"]
+    y_target = _target_labels(y_target, X_target, self.classes_)
+    rows = np.concatenate([rows, np.asarray(self.alignment_.target(X_target))])
+    weight = _joint(weights, len(X), len(X_target))
+    return rows, np.concatenate([y, y_target]), weight
 
 
 def _options(self: Any, X: np.ndarray, X_target: np.ndarray, y: np.ndarray) -> dict:

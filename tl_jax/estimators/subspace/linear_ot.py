@@ -36,7 +36,7 @@ def linear_ot(
     eye = jnp.eye(here.axes.shape[0], dtype=here.axes.dtype)
     root = moments.power(here, ridge, 0.5)(eye)
     back = moments.power(here, ridge, -0.5)(eye)
-    _, sizes, axes = jnp.linalg.svd(moments.power(there, ridge, 0.5)(root))
+    _, sizes, axes = jnp.linalg.svd(moments.power(there, ridge, 0.5)(root).T)
     half = axes @ back
     kernel = (half.T * sizes) @ half
     return Alignment(

@@ -75,7 +75,8 @@ def components(
     """Leading solutions in a basis of coefficients whose penalty is their norm.
 
     scores [N R]: of each row, times its root weight, by each basis function; root [N],
-    lever [N] -> [R dimension], each component of weighted variance 1.
+    lever [N] -> [R dimension], each component of weighted variance 1, its largest value
+    positive.
     """
     # B = mu I + u u^T has the root mu^-1/2 (I - c u u^T / |u|^2) of its inverse
     apart = scores.T @ lever
@@ -89,8 +90,10 @@ def components(
     spread = whiten(spread.T).T
     values, vectors = jnp.linalg.eigh(spread.T @ spread)
     values, vectors = values[::-1][:dimension], vectors[:, ::-1][:, :dimension]
-    largest = jnp.take_along_axis(vectors, jnp.abs(vectors).argmax(0)[None], axis=0)
-    found = whiten(jnp.where(largest < 0, -1, 1) * vectors)
+    found = whiten(vectors)
+    reached = scores @ found / jnp.where(root > 0, root, 1)[:, None]
+    largest = jnp.take_along_axis(reached, jnp.abs(reached).argmax(0)[None], axis=0)
+    found = found * jnp.where(largest < 0, -1, 1)
     there = values > len(root) * jnp.finfo(values.dtype).eps * values[0]
     unit = jnp.sqrt(root @ root / jnp.where(there, values, 1.0))
     return found * jnp.where(there, unit, 0.0)

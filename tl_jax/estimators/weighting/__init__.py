@@ -1,5 +1,6 @@
 """Weights under which source rows stand for target rows, and what they cost."""
 
+from tl_jax.estimators.weighting.face import Reweighted, ReweightedRegressor
 from tl_jax.estimators.weighting.kliep import kliep
 from tl_jax.estimators.weighting.kmm import kmm
 from tl_jax.estimators.weighting.label_shift import LabelShift, bbse, em
@@ -20,6 +21,8 @@ __all__ = [
     "Clipped",
     "LabelShift",
     "Report",
+    "Reweighted",
+    "ReweightedRegressor",
     "Weights",
     "bbse",
     "clip",

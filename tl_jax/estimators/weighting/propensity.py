@@ -24,10 +24,13 @@ class PropensityRatio(NamedTuple):
     odds: float
     """Target to source, as the classifier was taught."""
     quadratic: bool
+    middle: np.ndarray
+    """[D] what squares are taken about."""
 
     def __call__(self, rows: ArrayLike) -> np.ndarray:
         """rows [B D] -> [B]."""
-        logits = expanded(np.asarray(rows, np.float64), self.quadratic) @ self.kernel
+        rows = np.asarray(rows, np.float64) - self.middle
+        logits = expanded(rows, self.quadratic) @ self.kernel
         return np.exp(self.platt(logits + self.bias)) / self.odds
 
 
@@ -52,8 +55,8 @@ def propensity(
     dimensions, where a row's own classifier is too sure of it. `strengths` of the L2
     penalty (as in `linear_probe.fit`) are chosen by the log loss of rows left out.
     `calibrate`: the log odds become a s + c with a, c fitted on rows left out (Platt,
-    1999). `quadratic` gives the classifier each feature's square too: normals that
-    differ in variance have log ratios of that form.
+    1999). `quadratic` gives the classifier each feature's square about its mean too:
+    normals that differ in variance have log ratios of that form.
 
     `values` are by the classifiers that did not see the row; `ratio`, for new rows, by
     one fitted on all of them with the same calibration. skada's discriminator scores
@@ -74,7 +77,9 @@ def propensity(
     strengths = tuple(float(strengths[i]) for i in order)
     for strength in strengths:
         positive("strength", strength)
-    rows = expanded(np.concatenate([source, target]), quadratic)
+    rows = np.concatenate([source, target])
+    middle = rows.mean(0)
+    rows = expanded(rows - middle, quadratic)
     side = np.repeat([0, 1], [len(source), len(target)])
     scores = _left_out(rows, side, strengths, folds, seed)
     losses = {s: log_loss(x, side) for s, x in zip(strengths, scores, strict=True)}
@@ -83,7 +88,7 @@ def propensity(
     scale = platt(logits, side) if calibrate else Platt(1.0, 0.0)
     kernels, biases = _path(rows, side, np.ones(len(rows)), strengths)
     at = strengths.index(best)
-    ratio = PropensityRatio(kernels[at], biases[at], scale, odds, quadratic)
+    ratio = PropensityRatio(kernels[at], biases[at], scale, odds, quadratic, middle)
     values = np.exp(scale(logits[side == 0])) / odds
     blind = log_loss(np.full(len(side), np.log(side.mean() / (1 - side.mean()))), side)
     found = {"strength": best, "loss": losses, "slope": scale.slope}

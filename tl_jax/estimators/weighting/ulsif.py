@@ -17,12 +17,21 @@ LAMBDAS = tuple(10.0 ** (k / 2) for k in range(-6, 3))
 """Strengths to choose from, 1e-3 to 10."""
 
 
-def ulsif(source: ArrayLike, target: ArrayLike, **settings) -> Weights:
+def ulsif(
+    source: ArrayLike,
+    target: ArrayLike,
+    *,
+    sigmas: Sequence[float] | None = None,
+    lambdas: Sequence[float] = LAMBDAS,
+    centres: int = 100,
+    seed: int = 0,
+) -> Weights:
     """Unconstrained least-squares importance fitting (Kanamori et al., 2009).
 
     `rulsif` with alpha 0: the plain ratio target / source, without an upper bound.
     """
-    return rulsif(source, target, alpha=0.0, **settings)
+    how = dict(sigmas=sigmas, lambdas=lambdas, centres=centres, seed=seed)
+    return rulsif(source, target, alpha=0.0, **how)
 
 
 def rulsif(

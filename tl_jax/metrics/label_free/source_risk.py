@@ -65,8 +65,9 @@ def dev(evidence: Evidence, *, loss: Loss = task.negative_log_likelihoods) -> fl
     pytorch-adapt's DeepEmbeddedValidator, after the paper's code, takes the ratio from
     a network of two layers whose decay is chosen by accuracy, and can rescale the
     weights; skada's DeepEmbeddedValidation from scikit-learn's logistic regression,
-    with a third of the source's rows as the held-out ones. Here it is a logistic
-    regression with the strength of least held-out log loss. Given the weights, all
+    with a third of the source's rows as the held-out ones, and (0.6.0) multiplies
+    every weight with every loss. Here it is a logistic regression with the strength of
+    least held-out log loss. Given the weights, and skada's losses as a column, all
     three are equal.
     """
     evidence = check(evidence)

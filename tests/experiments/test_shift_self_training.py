@@ -1,0 +1,95 @@
+"""Self-training and few labels by config: each runs, and their tables are checked."""
+
+import numpy as np
+import pytest
+from tiny_shift import predictions, shifted, write_domains
+from tiny_study import run
+
+from experiments.settings import check
+from experiments.shift.self_training import SELF_TRAINING, of_head, viewed
+from experiments.shift.views import make_view
+from tl_jax.tree import NoMatch
+
+HIDDEN = {"augment": "hidden_tokens", "rate": 0.3}
+ROWS = 120
+"""Of both domains."""
+TABLES = {
+    "mcc": {"temperature": 2.0},
+    "bnm": {"strength": 0.5},
+    "information_maximisation": {},
+    "entropy_minimisation": {"strength": 0.2},
+    "pseudo_labels": {"threshold": 0.4, "end": 0.5},
+    "fixmatch": {"strong": HIDDEN, "threshold": 0.3},
+    "flexmatch": {"strong": [HIDDEN, HIDDEN], "examples": ROWS, "threshold": 0.4},
+    "mean_teacher": {"student": HIDDEN, "grows": 0.5},
+    "noisy_student": {"noise": HIDDEN, "begin": 0.5},
+    "mme": {},
+    "ccsa": {"margin": 2.0},
+    "pada": {"every": 2},
+}
+CLOSED = [name for name in TABLES if name != "ccsa"]
+
+
+def strategy(name):
+    """A strategy of one method, with few open labels where it must have some."""
+    own = {"rate": 1e-2, "adapt": {name: TABLES[name]}}
+    if name == "mme":
+        own["plan"] = [{"transform": "cosine_head", "temperature": 0.1}]
+    return own | ({"target_labelled": 2} if SELF_TRAINING[name].labelled else {})
+
+
+def ran(model, folder, names):
+    """Finite logits of each; no two of the same."""
+    run(
+        shifted(model, write_domains(folder), **{n: strategy(n) for n in names}),
+        folder / "runs",
+    )
+    logits = [predictions(folder / "runs", n)["logits"] for n in names]
+    assert all(np.isfinite(found).all() for found in logits)
+    for i in range(len(names)):
+        for j in range(i):
+            assert (logits[i] != logits[j]).any(), (names[i], names[j])
+
+
+@pytest.mark.parametrize("names", [CLOSED[:4], CLOSED[4:8], [*CLOSED[8:], "ccsa"]])
+def test_each_runs_by_config(tiny_model, tmp_path, names):
+    ran(tiny_model, tmp_path, names)
+
+
+def test_every_table_is_tried():
+    assert TABLES.keys() == SELF_TRAINING.keys()
+
+
+def test_views_are_checked():
+    with pytest.raises(NoMatch, match=r"strong\[0\]: view 'nosy'.*noisy"):
+        make_view({"augment": "nosy"}, "strong")
+    with pytest.raises(NoMatch, match=r"strong\[1\]: noisy's argument 'sdt'.*std"):
+        make_view([HIDDEN, {"augment": "noisy", "sdt": 1}], "strong")
+    with pytest.raises(NoMatch, match="view 'mixup'"):
+        make_view({"augment": "mixup"}, "weak")
+    with pytest.raises(ValueError, match="expected a table with `augment`"):
+        make_view([{"std": 1}], "weak")
+    with pytest.raises(ValueError, match="weak is 3"):
+        make_view(3, "weak")
+    assert viewed({"weak": None, "threshold": 0.5}, {})["weak"] is None
+
+
+def test_partial_sets_know_the_heads_classes(tiny_model, tmp_path):
+    """A target without class c: alignment is refused, `pada` is not."""
+    paths = write_domains(tmp_path, target_labels="ab")
+    check(shifted(tiny_model, paths, one=strategy("pada")))
+    names = [strategy(n) for n in ("pada", "mcc")]
+    with pytest.raises(ValueError, match=r"adapt.mcc: .* lacks classes.*\(c\).*pada"):
+        run(shifted(tiny_model, paths, two=names[1]), tmp_path / "none")
+    run(shifted(tiny_model, paths, one=names[0]), tmp_path / "runs")
+    assert np.isfinite(predictions(tmp_path / "runs", "one")["logits"]).all()
+    kernel = np.zeros((4, 7))
+    player = type("P", (), {"plan": type("Q", (), {"params": {"head": {}}})})()
+    player.plan.params["head"]["kernel"] = kernel
+    assert of_head({"every": 3}, {"model": player}) == {"classes": 7, "every": 3}
+
+
+def test_labelled_pairs_need_open_labels(tiny_model, tmp_path):
+    own = strategy("ccsa") | {"target_labelled": 0}
+    with pytest.raises(ValueError, match="ccsa"):
+        run(shifted(tiny_model, write_domains(tmp_path), one=own), tmp_path / "runs")
