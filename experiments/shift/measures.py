@@ -1,5 +1,6 @@
 """What is measured of two domains before and after training: weights and maps."""
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,8 @@ def weighed(problem: "Shifted", seed: int) -> Weighed:
     column = np.ones(len(found), np.float32)
     at = f"config.strategies.{problem.strategy.name}.reweigh.{name}"
     given = {"source": found[rows["train"]], "target": found[rows[TARGET]]} | table
+    if "labels" in inspect.signature(WEIGHTINGS[name]).parameters:
+        given["labels"] = problem.encoded.labels[rows["train"]]
     weights = called(WEIGHTINGS[name], given, at)
     column[rows["train"]] = weights.values
     told = {"method": name, **weights.told}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.shift import label_shift
 from tl_jax.estimators import weighting
 
 
@@ -67,6 +68,8 @@ def _entry(method: Callable[..., weighting.Weights]) -> Callable[..., Weighing]:
 
 
 WEIGHTINGS: Mapping[str, Callable[..., Weighing]] = {
+    "bbse": _entry(label_shift.bbse),
+    "em": _entry(label_shift.em),
     "kliep": _entry(weighting.kliep),
     "kmm": _entry(weighting.kmm),
     "nearest": _entry(weighting.nearest),
@@ -74,4 +77,5 @@ WEIGHTINGS: Mapping[str, Callable[..., Weighing]] = {
     "rulsif": _entry(weighting.rulsif),
     "ulsif": _entry(weighting.ulsif),
 }
-"""Name -> `(source [N D], target [M D], **arguments) -> Weighing`."""
+"""Name -> `(source [N D], target [M D], **arguments) -> Weighing`; those that go by
+classes take the source's `labels` [N], too."""
