@@ -23,16 +23,16 @@ gains clearly deserves suspicion.
 from ml_collections import ConfigDict
 
 from configs import base
+from configs.shifts import CEILING, CORAL, DANN, MCC, MMD, SOURCE_ONLY, every_pair
 
 DOMAINS = ("books", "dvd", "electronics", "kitchen")
-NETWORK = {"pretrained": False, "rate": 1e-3}
-STRATEGIES = {
-    "source": NETWORK | {"title": "Source only"},
-    "coral": NETWORK | {"title": "Deep CORAL", "adapt": {"coral": {}}},
-    "mmd": NETWORK | {"title": "MMD", "adapt": {"mmd": {}}},
-    "mcc": NETWORK | {"title": "MCC", "adapt": {"mcc": {}}},
-    "ceiling": NETWORK
-    | {"title": "Target labels", "source": False, "target_labelled": -1},
+WAYS = {
+    "source_only": SOURCE_ONLY,
+    "coral": CORAL,
+    "mmd": MMD,
+    "dann": DANN,
+    "mcc": MCC,
+    "ceiling": CEILING,
 }
 
 
@@ -42,21 +42,17 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base.get_config()
     config.name = "amazon_reviews"
     config.seeds = (0, 1)
-    config.strategies = ConfigDict(STRATEGIES)
-    config.run = "source,coral,mmd,mcc,ceiling"
-    config.reference = "source"
+    fresh = {"pretrained": False, "rate": 1e-3}
+    config.strategies = ConfigDict({name: own | fresh for name, own in WAYS.items()})
+    config.run = ",".join(WAYS)
+    config.reference = "source_only"
     config.model.spec = "shape:mlp"
     config.model.inputs = 5000
     config.model.widths = (100,)
     config.model.activation = "sigmoid"
-    config.data.source = f"amazon:{folder}/books"
-    config.shift.target = f"amazon:{folder}/dvd"
-    config.shift.pairs = tuple(
-        (f"amazon:{folder}/{one}", f"amazon:{folder}/{two}")
-        for one in DOMAINS
-        for two in DOMAINS
-        if one != two
-    )
+    named = tuple(f"amazon:{folder}/{domain}" for domain in DOMAINS)
+    config.data.source, config.shift.target = named[:2]
+    config.shift.pairs = every_pair(named)
     config.epochs = 10.0
     config.batch_size = 64
     config.eval_batch_size = 512

@@ -28,8 +28,8 @@ def folder(tmp_path):
 def test_amazon_reviews_follow_the_paper_s_protocol(folder, tmp_path):
     config = amazon_reviews.get_config(str(folder))
     assert len(config.shift.pairs) == 12
-    config.run, config.seeds, config.epochs = "source,mmd,ceiling", (0,), 8.0
-    config.batch_size, config.strategies.source.rate = 16, 1e-2
+    config.run, config.seeds, config.epochs = "source_only,mmd,ceiling", (0,), 8.0
+    config.batch_size, config.strategies.source_only.rate = 16, 1e-2
     pair = (f"amazon:{folder}/books", f"amazon:{folder}/dvd")
     config.shift.pairs = (pair,)
     launch.study(config, tmp_path / "runs", ["test"], lambda: False)
@@ -37,7 +37,7 @@ def test_amazon_reviews_follow_the_paper_s_protocol(folder, tmp_path):
     info = json.loads((own / "study.json").read_text())
     assert info["data"]["name"] == "amazon books to amazon dvd"
     assert info["opened_target_labels"] == ["ceiling"]
-    for name in ("source", "mmd", "ceiling"):
+    for name in ("source_only", "mmd", "ceiling"):
         assert result(own, name)["test"]["accuracy"] > 0.9
 
 
