@@ -6,13 +6,19 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks import in_torch, ours
-from experiments.benchmarks.kinds import Ready
+from experiments.benchmarks.kinds import Ready, Side
 
 BATCH, WIDTH, CLASSES = 32, 256, 31
 """Of one domain's batch: rows, features behind a bottleneck, classes of Office-31."""
 RATE = 1e-3
 """Of AdamW."""
 NEEDS = ("torch", "tllib", "prettytable")
+
+
+def mine(build: str, **options: Any) -> Side:
+    """The library's side: many small operations, for which memory isn't kept."""
+    options = {"dtype": "float32", **options}
+    return Side("tl_jax, float32", build, options, "jax", allocator="system")
 
 
 def domains(*shape: int, classes: int) -> dict[str, np.ndarray]:

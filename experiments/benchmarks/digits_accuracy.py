@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--steps", type=int, default=200)
     made.add_argument("--seeds", default="0,1,2", help="with commas")
+    made.add_argument("--config", default="configs/digits_shift.py")
     made.add_argument("--methods", default=",".join(METHODS), help="with commas")
     made.add_argument(
         "--pairs",
@@ -60,12 +61,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def pair_of(source: str, target: str) -> Pair:
-    """Rows of two domains as configs/digits_shift.py has them."""
-    from configs import digits_shift
+def pair_of(config: str, source: str, target: str) -> Pair:
+    """Rows of two domains as a config of digits has them."""
+    from experiments.main import read
     from experiments.problem import make_problem
 
-    problem = make_problem(digits_shift.get_config(f"{source},{target}"))
+    line = ["digits_accuracy", f"--config={config}:{source},{target}"]
+    problem = make_problem(read(line).config)
     rows, labels = problem.split(0), problem.domains.truth
     pictures = np.asarray(problem.encoded.columns["image"], np.float32) / 255
 
@@ -237,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("| pair | method | side | accuracy | by seed | training, s |")
     print("|---|---|---|---|---|---|")
     for name in given.pairs.split(","):
-        pair = pair_of(*name.split(":"))
+        pair = pair_of(given.config, *name.split(":"))
         for method in given.methods.split(","):
             for who, side in (("TLlib", theirs), ("tl_jax", ours)):
                 found = [side(method, pair, given.steps, seed) for seed in seeds]

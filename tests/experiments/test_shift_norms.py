@@ -87,5 +87,5 @@ def test_words_are_not_mixed(tiny_model, tmp_path):
     table = {"rate": 1e-2, "adapt": {"mixup_domains": {"domains": 2}}}
     config = shifted(tiny_model, paths, mixed=table)
     config.shift.sources = (str(third),)
-    with pytest.raises(BaseException, match="'tokens' is int32.*cannot be mixed"):
+    with pytest.raises(BaseException, match="which cannot be mixed"):
         run(config, tmp_path / "runs")

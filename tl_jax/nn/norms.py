@@ -136,9 +136,10 @@ def batch_norm(
     if norm != "running" and isinstance(stats, Running):
         if len(x) % groups:
             raise ValueError(f"{len(x)} rows do not divide into {groups} norm groups")
-        wide = wide.reshape(groups, -1, *x.shape[1:])
-        over = tuple(range(1, wide.ndim - 1))
-        count = wide[0].size // x.shape[-1]
+        if groups > 1:  # an axis of one group would make XLA's sums on CPUs slower
+            wide = wide.reshape(groups, -1, *x.shape[1:])
+        over = tuple(range(int(groups > 1), wide.ndim - 1))
+        count = x.size // (groups * x.shape[-1])
         mean, var = wide.mean(over, keepdims=True), wide.var(over, keepdims=True)
         kept = mean.reshape(groups, -1).mean(0), var.reshape(groups, -1).mean(0)
         unbiased = kept[1] * (count / max(count - 1, 1))

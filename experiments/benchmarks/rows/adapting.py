@@ -117,7 +117,7 @@ def row(method: str, network: str) -> Row:
         f"{method}_{network}",
         f"{title} on {'features' if network == 'mlp' else 'pictures'}",
         f"One step of AdamW, {BATCH} rows a domain: {body}; {beside}.",
-        ours=pairs.ours(f"{__name__}:with_us", **how),
+        ours=(adaptation.mine(f"{__name__}:with_us", **how),),
         peers=pairs.peers("TLlib", f"{__name__}:with_tllib", NEEDS, **how),
         examples=2 * BATCH,
     )

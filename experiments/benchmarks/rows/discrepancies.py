@@ -134,7 +134,7 @@ def row(name: str, title: str, what: str) -> Row:
         name,
         f"{title}, forward and backward",
         f"{what}; {BATCH} rows a domain, {WIDTH} features.",
-        ours=pairs.ours(f"{__name__}:with_us", name=name.removeprefix("loss_")),
+        ours=(adaptation.mine(f"{__name__}:with_us", name=name.removeprefix("loss_")),),
         peers=pairs.peers(
             "TLlib",
             f"{__name__}:with_tllib",

@@ -101,7 +101,7 @@ def test_source_rows_that_contradict_the_target_are_let_go():
     wrong = (source.rows[:, 0] > 0.3) != source.targets
     last = found.source_weights[-1]
     assert last[wrong].mean() < 0.2 * last[~wrong].mean()
-    assert found.source_weights[0][wrong].mean() == last.sum() * 0 + 1 / 70
+    np.testing.assert_allclose(found.source_weights[0], 1 / 70)
 
 
 def test_weights_of_the_source_stay_inside():
@@ -138,21 +138,21 @@ def test_the_share_is_reached_by_one_factor():
     np.testing.assert_allclose(none, source.weight)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_contrary_source_helps_less_than_it_would_harm(seed):
-    """Few target rows: better than the source with them, and than they alone."""
-    source, target = classes(seed, 200, 20)
+def test_a_source_that_is_half_wrong_helps_and_does_not_harm():
+    """Against a stump of both sides' rows as they are, over five draws."""
     test = np.random.default_rng(99).normal(size=(500, 2))
     truth = (test[:, 0] > 0.3).astype(int)
-    given = source.rows, source.targets, target.rows, target.targets
-    boosted = TrAdaBoost(DecisionTreeClassifier(max_depth=1)).fit(*given)
-    together = stump(
-        np.concatenate([source.rows, target.rows]),
-        np.concatenate([source.targets, target.targets]),
-        None,
-    )
-    assert boosted.score(test, truth) > together.score(test, truth) + 0.02
-    assert boosted.score(test, truth) > 0.85
+    gains = []
+    for seed in range(5):
+        source, target = classes(seed, 60, 20)
+        given = source.rows, source.targets, target.rows, target.targets
+        boosted = TrAdaBoost(DecisionTreeClassifier(max_depth=1)).fit(*given)
+        rows = np.concatenate([source.rows, target.rows])
+        together = stump(rows, np.concatenate([source.targets, target.targets]), None)
+        gains.append(boosted.score(test, truth) - together.score(test, truth))
+        assert boosted.score(test, truth) > 0.85
+    assert np.mean(gains) > 0.1
+    assert min(gains) > -0.02
 
 
 @pytest.mark.parametrize("face", [TrAdaBoostR2, TwoStageTrAdaBoostR2])

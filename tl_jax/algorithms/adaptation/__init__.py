@@ -1,11 +1,13 @@
 """Adaptation from a source to a target domain: terms over both, and algorithms."""
 
+from tl_jax.algorithms.adaptation.adabn import adabn, target_statistics
 from tl_jax.algorithms.adaptation.adapted import adapted
 from tl_jax.algorithms.adaptation.adda import ANCHOR, adda
 from tl_jax.algorithms.adaptation.ccsa import ccsa
 from tl_jax.algorithms.adaptation.cdan import cdan
 from tl_jax.algorithms.adaptation.dann import dann
 from tl_jax.algorithms.adaptation.entropy import entropy_minimisation
+from tl_jax.algorithms.adaptation.feature_norms import bsp, hafn, safn
 from tl_jax.algorithms.adaptation.fixmatch import fixmatch
 from tl_jax.algorithms.adaptation.flexmatch import flexmatch
 from tl_jax.algorithms.adaptation.forward import forward
@@ -22,6 +24,7 @@ from tl_jax.algorithms.adaptation.noisy_student import (
 from tl_jax.algorithms.adaptation.pada import check_label_sets, pada
 from tl_jax.algorithms.adaptation.pseudo_labels import pseudo_labels
 from tl_jax.algorithms.adaptation.seen import Before, Found, Seen, Side, Term
+from tl_jax.algorithms.adaptation.shot import shot
 from tl_jax.algorithms.adaptation.streams import (
     IMPORTANCE,
     LABELLED,
@@ -32,6 +35,8 @@ from tl_jax.algorithms.adaptation.streams import (
     sealed,
     unlabelled,
 )
+from tl_jax.algorithms.adaptation.t3a import t3a
+from tl_jax.algorithms.adaptation.tent import tent
 from tl_jax.algorithms.adaptation.views import dropped, hidden_tokens, noisy
 from tl_jax.algorithms.adaptation.wdgrl import wdgrl
 
@@ -47,9 +52,11 @@ __all__ = [
     "Seen",
     "Side",
     "Term",
+    "adabn",
     "adapted",
     "adda",
     "bnm",
+    "bsp",
     "ccsa",
     "cdan",
     "check_label_sets",
@@ -59,6 +66,7 @@ __all__ = [
     "fixmatch",
     "flexmatch",
     "forward",
+    "hafn",
     "hidden_tokens",
     "importance",
     "information_maximisation",
@@ -71,10 +79,15 @@ __all__ = [
     "noisy_student",
     "pada",
     "pseudo_labels",
+    "safn",
     "sealed",
+    "shot",
+    "t3a",
+    "target_statistics",
     "taught",
     "taught_by",
     "teacher_logits",
+    "tent",
     "unlabelled",
     "wdgrl",
 ]
