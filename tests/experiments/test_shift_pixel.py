@@ -57,9 +57,7 @@ def test_each_runs_by_config(tmp_path):
 
 
 def test_arguments_are_checked(tmp_path):
-    for table, message in (
-        ({"sise": 16}, "adapt.cycada: argument.*size"),
-        ({"shape": (16, 16, 1)}, "adapt.cycada: argument.*shape"),
-    ):
-        with pytest.raises(NoMatch, match=message):
-            check(study(tmp_path, one={"adapt": {"cycada": table}}))
+    for name in ("sise", "shape"):
+        made = study(tmp_path / name, one={"adapt": {"cycada": {name: 16}}})
+        with pytest.raises(NoMatch, match=f"adapt.cycada: argument.*{name}"):
+            check(made)

@@ -102,13 +102,34 @@ def kernel_cca(
     ridge = strength * len(x) / 2
     one, other = (side.values / (side.values + ridge) for side in sides)
     cross = one[:, None] * (sides[0].basis.T @ sides[1].basis) * other
-    left, correlations, right = np.linalg.svd(cross, full_matrices=False)
-    count = min(components, len(correlations))
+    left, correlations, right = _largest(cross, components)
     views = [
-        _view(side, part[:, :count], ridge, own)
-        for side, part, own in zip(sides, (left, right.T), gammas, strict=True)
+        _view(side, part, ridge, own)
+        for side, part, own in zip(sides, (left, right), gammas, strict=True)
     ]
-    return Correlated(*views, np.clip(correlations[:count], 0.0, 1.0))
+    return Correlated(*views, np.clip(correlations, 0.0, 1.0))
+
+
+def _largest(
+    cross: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The largest singular values, falling, with vectors: [R K], [K], [S K].
+
+    By the smaller product's eigenvectors, of which those alone are found: a full
+    decomposition takes ten times as long.
+    """
+    from scipy.linalg import eigh
+
+    if cross.shape[0] > cross.shape[1]:
+        right, values, left = _largest(cross.T, count)
+        return left, values, right
+    size = len(cross)
+    count = min(count, size)
+    _, vectors = eigh(cross @ cross.T, subset_by_index=(size - count, size - 1))
+    left = vectors[:, ::-1]
+    right = cross.T @ left
+    values = np.linalg.norm(right, axis=0)
+    return left, values, right / np.maximum(values, 1e-300)
 
 
 def bandwidth(rows: np.ndarray, most: int = 1000) -> float:
