@@ -12,6 +12,8 @@ import numpy as np
 import optax
 import pytest
 
+from configs import base
+from experiments import settings
 from tl_jax.algorithms import meta
 from tl_jax.losses import cross_entropy
 from tl_jax.models import mlp
@@ -38,7 +40,7 @@ def blocks(language):
 
 
 PYTHON = [block for block in blocks("python") if ">>>" not in block]
-METHOD, CONFIG = PYTHON
+SHIFT, TERM, METHOD, CONFIG = PYTHON
 SHELLS = [block for block in blocks("python") if ">>>" in block]
 
 
@@ -48,6 +50,36 @@ def test_the_algebra_runs():
     test = doctest.DocTestParser().get_doctest(shown, {}, "README", "README.md", 0)
     assert doctest.DocTestRunner().run(test).failed == 0
     assert 15 < len(test.examples) <= 20
+
+
+def test_a_config_of_two_domains_is_sound():
+    config = base.get_config()
+    exec(SHIFT, {"config": config})
+    config.run = "dann_lora"
+    settings.check(config)
+
+
+def test_the_term_draws_means_together():
+    model = mlp(2, (3,), classes=2)
+    player = Player(model, full(*model.init(jax.random.key(0))), optax.sgd(0.1))
+    rng = np.random.default_rng(0)
+
+    def side(shift):
+        x = rng.normal(shift, size=(8, 2)).astype(np.float32)
+        weight, index = np.ones(8, np.float32), np.arange(8)
+        return {"inputs": {"features": x}, "weight": weight, "index": index}
+
+    batch = {"source": side(0) | {"labels": np.arange(8) % 2}, "target": side(2)}
+    names = {"players": {"model": player}}
+    names["loss"] = lambda out, stream: cross_entropy(out.logits, stream["labels"])
+    exec(TERM, names)
+    made, seen = names["algorithm"], []
+    state, frozen = made.init(jax.random.key(0), names["players"])
+    step = jax.jit(made.step)
+    for _ in range(20):
+        state, metrics = step(state, frozen, batch, jax.random.key(0))
+        seen.append(float(metrics["term/apart"]))
+    assert seen[-1] < seen[0] / 2
 
 
 def test_the_learner_learns():
