@@ -4,23 +4,34 @@ python -m experiments.main --config configs/shift_regression.py --workdir runs/t
 
 y = -x + x^3 + e, e ~ N(0, .3^2); x ~ N(.5, .5^2) has labels, x ~ N(0, .3^2) is what
 the line is for. 100 rows of each, the labelled ones drawn anew for each seed; scores
-are of 10,000 more rows of the target. The argument names strategies (all without it):
+are of 5,000 more rows of the target. The argument names strategies (all without it):
 the line as it comes, and with the rows weighed by each method of
 `tl_jax/estimators/weighting`.
 
 With all the data there is, the line is -.25 + .5 x unweighted, -.73 x weighted; their
 squared errors about the curve are .203 and .0044, beside the noise's .09, so that
-`mse` goes to .293 and .094. KMM's weights are at most 10 (its authors' 1,000 leaves 13
+`loss` goes to .293 and .094. KMM's weights are at most 10 (its authors' 1,000 leaves 13
 of 100 rows, and an error of .028 beside the noise); that, and squares for the
 propensity's classifier, are all that was chosen. `result.json` has each run's
 effective sample size.
+
+Expected `loss` (the noise included), ten seeds, mean and standard deviation, and the
+mean effective sample size; three minutes on two shared cores:
+
+unweighted  .285 (.094)  100
+KMM         .110 (.011)   16
+KLIEP       .104 (.010)   29
+uLSIF       .103 (.011)   39
+RuLSIF      .102 (.007)   42
+propensity  .100 (.005)   35
+nearest     .103 (.010)   32
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
 
-LINE = {"pretrained": False, "rate": 5e-2}
+LINE = {"pretrained": False, "rate": 1.0}
 STRATEGIES = {
     "unweighted": LINE | {"title": "unweighted"},
     "kmm": LINE | {"title": "KMM", "reweigh": {"kmm": {"bound": 10.0}}},
@@ -49,8 +60,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.validation_per_class = 20
     config.shift.target = "shift-toy/test"
     config.batch_size = 100
-    config.steps = 400
+    config.steps = 20
     config.select = "last"  # validation rows are the source's
+    config.every.call = config.every.evaluate = 20
+    config.optimiser.name = "lbfgs"  # a step sees all 100 rows
+    config.optimiser.schedule = "constant"
+    config.optimiser.warmup = 0
     config.eval_batch_size = 1000
     config.optimiser.weight_decay = 0.0
     config.optimiser.clip = 0.0

@@ -1,54 +1,56 @@
-"""Weighted rows by config: each method's one short run, and what its result says."""
+"""Weighted rows by config: what each method weighs, and what a result says of it."""
 
 import json
 
+import numpy as np
 import pytest
 from tiny_study import result, run
 
 from configs import shift_regression
+from experiments.problem import make_problem
 from experiments.settings import check
+from experiments.shift.measures import weighed
 from experiments.shift.weightings import WEIGHTINGS
+from experiments.strategies import make_strategy
 from tl_jax.tree import NoMatch
 
 
-def short(names="", **fields):
+def short(names=""):
     config = shift_regression.get_config(names)
     config.seeds = (0,)
-    config.steps = 20
-    config.every.evaluate = 20
-    for name, value in fields.items():
-        config[name] = value
     return config
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("reweigh") / "runs"
-    run(short(), workdir)
-    return workdir
+def problem():
+    return make_problem(short())
 
 
 @pytest.mark.parametrize("name", sorted(WEIGHTINGS))
-def test_a_result_says_what_its_rows_weighed(study, name):
-    told = result(study, name)["shift"]["weights"]
-    assert told["method"] == name
-    assert told["rows"] == 100
-    assert 1 < told["effective_sample_size"] < 90
-    assert sum(told["histogram"]["counts"]) == 100
-    assert json.dumps(told)
-
-
-def test_without_weights_nothing_is_told(study):
-    assert "weights" not in result(study, "unweighted")["shift"]
+def test_every_method_weighs_the_source_s_training_rows(problem, name):
+    own = problem.of(make_strategy(name, short(name)))
+    found, rows = weighed(own, 0), own.split(0)["train"]
+    assert found.column[rows].mean() == pytest.approx(1, abs=1e-5)
+    assert np.ptp(found.column[rows]) > 0.5
+    assert (np.delete(found.column, rows) == 1).all()
+    assert found.told["method"] == name
+    assert found.told["rows"] == 100
+    assert 1 < found.told["effective_sample_size"] < 90
+    assert sum(found.told["histogram"]["counts"]) == 100
+    assert json.dumps(found.told)
 
 
 def test_large_weights_are_cut_and_that_is_told(tmp_path):
-    config = short("ulsif")
+    config = short("unweighted,ulsif")
     config.strategies.ulsif.reweigh = {"ulsif": {"clip": 2.0}}
     run(config, tmp_path / "runs")
-    told = result(tmp_path / "runs", "ulsif")["shift"]["weights"]
+    made = result(tmp_path / "runs", "ulsif")
+    told = made["shift"]["weights"]
     assert told["clipped_rows"] > 0
     assert 0 < told["clipped_share"] < 1
+    plain = result(tmp_path / "runs", "unweighted")
+    assert "weights" not in plain["shift"]
+    assert made["test"]["loss"] < 0.15 < plain["test"]["loss"]
 
 
 def test_every_method_has_a_strategy_of_the_study():
@@ -60,8 +62,11 @@ def test_every_method_has_a_strategy_of_the_study():
     assert named == set(WEIGHTINGS)
 
 
-def test_unknown_methods_get_the_nearest():
+def test_unknown_names_get_the_nearest(problem):
     config = short("ulsif")
     config.strategies.ulsif.reweigh = {"ulsfi": {}}
     with pytest.raises(NoMatch, match=r"strategies\.ulsif\.reweigh.*ulsif"):
         check(config)
+    config.strategies.ulsif.reweigh = {"ulsif": {"sigma": (1.0,)}}
+    with pytest.raises(NoMatch, match="argument.*sigmas"):
+        weighed(problem.of(make_strategy("ulsif", config)), 0)

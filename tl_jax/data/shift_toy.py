@@ -6,7 +6,7 @@ import numpy as np
 
 from tl_jax.data.sources import Examples, from_arrays
 
-ROWS = {"train": 20_000, "test": 10_100}
+ROWS = {"train": 2_000, "test": 5_100}
 SEEN = 100
 """Rows of the test side that adaptation may see; the others judge."""
 NOISE = 0.3
