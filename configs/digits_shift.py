@@ -18,9 +18,8 @@ CDAN              .760 +- .009   .224 +- .051
 MCC               .764 +- .011   .547 +- .036
 target supervised .967 +- .002   .980 +- .002
 
-All but DANN gain on both pairs (paired tests over test rows, p < .001); DANN harms both:
-200 steps are too few for its critic and a network without pretraining.
-`self_training` was not run. A run takes 10 to 30 seconds on two cores.
+All but DANN gain on both pairs (paired tests over test rows, p < .001), and DANN harms
+both. `self_training` was not run. A run takes 10 to 30 seconds on two cores.
 """
 
 from ml_collections import ConfigDict
