@@ -29,7 +29,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-CRITIC = {"widths": (15,), "activation": "sigmoid"}
+CRITIC = {"widths": (15,), "activation": "sigmoid", "batch_norms": False}
 STRATEGIES = {
     "source": {"title": "Source only"},
     "dann": {"title": "DANN", "adapt": {"dann": {"critic": CRITIC}}},

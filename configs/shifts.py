@@ -29,12 +29,12 @@ JAN = {
 DANN = {
     "title": "DANN",
     "note": "features that a critic can't tell apart",
-    "adapt": {"dann": {"critic": {"widths": (64,)}}},
+    "adapt": {"dann": {"critic": {"widths": (64, 64)}}},
 }
 CDAN = {
     "title": "CDAN",
     "note": "the critic sees predictions too",
-    "adapt": {"cdan": {"critic": {"widths": (64,)}}},
+    "adapt": {"cdan": {"critic": {"widths": (64, 64)}}},
 }
 MCC = {
     "title": "MCC",

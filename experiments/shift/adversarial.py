@@ -16,7 +16,7 @@ def conditioned(table: dict[str, Any]) -> Extra:
     def pairs(player: Player) -> int:
         return size or features(player) * classes(player)
 
-    return Cast("critic", pairs, one)(table)
+    return Cast("critic", pairs, one, batch_norms=True)(table)
 
 
 def with_classes(
@@ -36,13 +36,16 @@ def second_head(
 
 
 SECOND = Cast("second", features, classes, widths=(), model=second_head)
-CRITIC = Cast("critic", features, one)
+CRITIC = Cast("critic", features, one, batch_norms=True)
+SMOOTH = Cast("critic", features, one)
+"""Of slopes that are penalised row by row, for which norms of a batch are no good."""
 ADVERSARIAL: Mapping[str, Entry] = {
     "dann": Entry(dann, CRITIC, tasks=("classification", "regression")),
     "cdan": Entry(cdan, conditioned, given=with_classes),
     "mdd": Entry(mdd, Cast("adversary", features, classes)),
     "mcd": Entry(mcd, SECOND, whole=True),
     "adda": Entry(adda, CRITIC, whole=True),
-    "wdgrl": Entry(wdgrl, CRITIC, whole=True, tasks=("classification", "regression")),
+    "wdgrl": Entry(wdgrl, SMOOTH, whole=True, tasks=("classification", "regression")),
 }
-"""A critic is a network of its own: `{"dann": {"critic": {"widths": (15,)}}}`."""
+"""A critic is a network of its own, with batch norms as TLlib's:
+`{"dann": {"critic": {"widths": (15,), "batch_norms": False}}}`."""
