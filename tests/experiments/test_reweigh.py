@@ -14,6 +14,9 @@ from experiments.shift.weightings import WEIGHTINGS
 from experiments.strategies import make_strategy
 from tl_jax.tree import NoMatch
 
+BY_CLASSES = ("bbse", "em")
+BY_INPUTS = sorted(set(WEIGHTINGS) - set(BY_CLASSES))
+
 
 def short(names=""):
     config = shift_regression.get_config(names)
@@ -26,7 +29,7 @@ def problem():
     return make_problem(short())
 
 
-@pytest.mark.parametrize("name", sorted(WEIGHTINGS))
+@pytest.mark.parametrize("name", BY_INPUTS)
 def test_every_method_weighs_the_source_s_training_rows(problem, name):
     own = problem.of(make_strategy(name, short(name)))
     found, rows = weighed(own, 0), own.split(0)["train"]
@@ -59,7 +62,15 @@ def test_every_method_has_a_strategy_of_the_study():
         for table in shift_regression.STRATEGIES.values()
         for name in table.get("reweigh", {})
     }
-    assert named == set(WEIGHTINGS)
+    assert named == set(BY_INPUTS)
+
+
+@pytest.mark.parametrize("name", BY_CLASSES)
+def test_numbers_have_no_classes_to_weigh_by(problem, name):
+    config = short("ulsif")
+    config.strategies.ulsif.reweigh = {name: {}}
+    with pytest.raises(ValueError, match=f"reweigh.{name}.*expected classes"):
+        weighed(problem.of(make_strategy("ulsif", config)), 0)
 
 
 def test_unknown_names_get_the_nearest(problem):
