@@ -1,6 +1,25 @@
 """Digits of one hand read by who learned from another: MNIST, UCI's, and fonts.
 
 python -m experiments.main --config configs/digits_shift.py --workdir runs/digits
+
+A Conv4 of 32 filters from random weights, 200 steps of 64 rows a domain; four fifths of
+the target's rows adapt, without labels, the rest judge. One rate for all, strengths as
+published; no label of a target chose anything.
+
+Expected accuracy, three seeds (2026-11-26): of pictures that fonts draw, on MNIST, and
+of MNIST on UCI's:
+
+source only       .656 +- .020   .166 +- .150
+Deep CORAL        .784 +- .017   .631 +- .080
+MMD (DAN)         .797 +- .023   .448 +- .028
+JAN               .819 +- .036   .426 +- .051
+DANN              .438 +- .047   .091 +- .014
+CDAN              .760 +- .009   .224 +- .051
+MCC               .764 +- .011   .547 +- .036
+target supervised .967 +- .002   .980 +- .002
+
+All but DANN gain on both pairs (paired tests over test rows, p < .001), and DANN harms
+both. `self_training` was not run. A run takes 10 to 30 seconds on two cores.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,6 @@
 """What the tests share: tiny models, the real MiniLM, and compiled programs kept."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from tl_jax import pretrained
 from tl_jax.types import Pretrained
 
 GOLDEN = Path(__file__).parent / "golden"
+MOST = 4 * 2**30
+"""Bytes that a process of tests may hold."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,6 +24,27 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "xla-tests"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Between two files: let compiled programs go where a process holds many.
+
+    They come back from the disk. Two processes of a whole run would else grow past
+    8 GB each.
+    """
+    same = nextitem is not None and nextitem.path == item.path
+    if not same and resident() > MOST:
+        jax.clear_caches()
+        gc.collect()
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 where Linux does not say."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,9 @@ from tl_jax.types import Key, Model, Player
 SIZES = {"size": 28, "channels": 1}
 """Of the pictures, beside a method's own arguments."""
 
+QUICK = {"form": "lax"}
+"""Compiles in a fourth of the time of "auto", which steps a seventh faster."""
+
 
 class Kind(NamedTuple):
     """A network that two players have, and its usual fields."""
@@ -35,12 +38,12 @@ KINDS = {
     "generator": Kind(
         generator,
         (TO_TARGET, TO_SOURCE),
-        {"width": 16, "depth": 3, "halvings": 1, "rate": 1.0},
+        {"width": 16, "depth": 3, "halvings": 1, "rate": 1.0} | QUICK,
     ),
     "critic": Kind(
         patch_critic,
         (TARGET_CRITIC, SOURCE_CRITIC),
-        {"width": 16, "depth": 2, "rate": 1.0},
+        {"width": 16, "depth": 2, "rate": 1.0} | QUICK,
     ),
 }
 """The table in a method's table -> who it makes."""

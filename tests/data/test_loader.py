@@ -232,3 +232,12 @@ def test_padding_of_the_last_batch_is_no_longer_than_the_batch():
     last = made.at(1)
     assert last["inputs"]["tokens"].shape == (2, 8)
     assert last["weight"].tolist() == [1, 0]
+
+
+def test_a_batch_of_all_rows_has_them_in_their_own_order():
+    made = loader({"x": np.arange(7)}, rows=[1, 2, 5, 6], batch=4, seed=3)
+    for step in range(3):
+        assert made.at(step)["index"].tolist() == [1, 2, 5, 6]
+    part = loader({"x": np.arange(7)}, rows=[1, 2, 5, 6], batch=2, seed=3)
+    shown = [tuple(part.at(step)["index"]) for step in range(8)]
+    assert len(set(shown)) > 2

@@ -97,7 +97,8 @@ def loader(
     """Batches of `batch` rows to train on, in a new order each epoch.
 
     Without `epochs` nothing is dropped or padded: a batch goes on into the next
-    epoch. `Ragged` columns are padded (to the longest row without `buckets`) and
+    epoch. A batch of all rows has them in their own order, which is sooner said than
+    a random one. `Ragged` columns are padded (to the longest row without `buckets`) and
     `tokens` gets a `mask`. Each of `shards`
     processes gets its part of the same global batches.
 
@@ -179,7 +180,7 @@ def _places(made: Loader, step: int) -> np.ndarray:
     inside = np.full(made.batch, True)
     if made.epochs is not None:
         inside = positions < made.epochs * count
-    if made.shuffle:
+    if made.shuffle and made.batch != count:
         at = order(count, made.seed, positions[inside])
     else:
         at = positions[inside] % count

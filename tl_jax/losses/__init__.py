@@ -20,6 +20,7 @@ from tl_jax.losses.regularisers import (
     spectral_shrinkage,
     squared_distance,
 )
+from tl_jax.losses.soft_means import soft_means
 from tl_jax.losses.supervised import (
     binary_cross_entropy,
     cross_entropy,
@@ -29,6 +30,7 @@ from tl_jax.losses.supervised import (
     squared_error,
     token_cross_entropy,
 )
+from tl_jax.losses.translation import difference, least_squares
 
 __all__ = [
     "believed",
@@ -36,16 +38,19 @@ __all__ = [
     "class_confusion",
     "class_thresholds",
     "cross_entropy",
+    "difference",
     "distillation",
     "diversity",
     "feature_distance",
     "information_loss",
     "labelled",
+    "least_squares",
     "next_token_cross_entropy",
     "nuclear_norm",
     "pair_error",
     "pseudo_label_loss",
     "semantic_alignment",
+    "soft_means",
     "span_cross_entropy",
     "spectral_shrinkage",
     "squared_consistency",
