@@ -7,8 +7,8 @@ import numpy as np
 from experiments.benchmarks.kinds import Ready, Row, Side
 
 ROWS_OF_DATA, WIDTH, SIGMA = 2000, 10, 4.06
-TOLERANCE = 1e-7
-"""Of the squared mean discrepancy: below what ADAPT leaves, see the facts."""
+TOLERANCES = {"whole": 1e-7, "halves": 9e-4}
+"""Of the squared mean discrepancy: what ADAPT leaves, see the facts."""
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
@@ -33,14 +33,14 @@ def facts_of(weights: np.ndarray) -> dict[str, Any]:
     return {"gap": f"{gap:.1e}"}
 
 
-def with_us() -> Ready:
+def with_us(tolerance: float = TOLERANCES["whole"]) -> Ready:
     """`estimators.weighting.kmm`, in float64."""
     from tl_jax.estimators.weighting import kmm
 
     kept: dict[str, Any] = {}
 
     def call() -> None:
-        kept["found"] = kmm(*data(), sigma=SIGMA, tolerance=TOLERANCE)
+        kept["found"] = kmm(*data(), sigma=SIGMA, tolerance=tolerance)
 
     return Ready(call, facts=lambda: facts_of(kept["found"].values))
 
@@ -58,26 +58,33 @@ def with_adapt(max_size: int) -> Ready:
     return Ready(call, facts=lambda: facts_of(kept["weights"]))
 
 
-def _peer(name: str, max_size: int) -> Side:
+def _ours(name: str, tolerance: float) -> Side:
+    return Side(name, f"{__name__}:with_us", {"tolerance": tolerance}, "jax", "float64")
+
+
+def _peer(name: str, max_size: int, against: str) -> Side:
     return Side(
         name,
         f"{__name__}:with_adapt",
         {"max_size": max_size},
         dtype="float64",
         needs=("adapt", "cvxopt"),
+        against=against,
     )
 
 
+OURS = {name: f"tl_jax, float64, gap {gap:g}" for name, gap in TOLERANCES.items()}
 ROWS = (
     Row(
         "kmm",
         "Kernel mean matching",
         f"Weights of {ROWS_OF_DATA} rows of {WIDTH} numbers against as many, a "
-        f"Gaussian kernel of width {SIGMA:g}, the bounds of Huang et al. (2007).",
-        ours=(Side("tl_jax, float64", f"{__name__}:with_us", dtype="float64"),),
+        f"Gaussian kernel of width {SIGMA:g}, the bounds of Huang et al. (2007). "
+        "ADAPT's default cuts the rows in halves, each matched apart.",
+        ours=tuple(_ours(OURS[name], gap) for name, gap in TOLERANCES.items()),
         peers=(
-            _peer("ADAPT (cvxopt)", ROWS_OF_DATA),
-            _peer("ADAPT (cvxopt), two halves apart, its default", 1000),
+            _peer("ADAPT (cvxopt)", ROWS_OF_DATA, OURS["whole"]),
+            _peer("ADAPT (cvxopt), halves", 1000, OURS["halves"]),
         ),
     ),
 )

@@ -40,9 +40,9 @@ def kliep(
     `tolerance` of the largest, which `found["gap"]` bounds. `found["scores"]` holds
     J by sigma; minus infinity where a row left out had no weight.
 
-    ADAPT takes `gamma` = 1 / (2 sigma^2) and Frank-Wolfe's steps, whose likelihood
-    after 2,000 of them is still lower by about 1e-3, or projected ascent with
-    learning rates; it adds 1e-16 inside logarithms. skada's are projected ascent.
+    ADAPT takes `gamma` = 1 / (2 sigma^2) and 2,000 of Frank-Wolfe's steps, which come
+    within 1e-5 of the largest likelihood, or projected ascent with learning rates; it
+    adds 2e-16 inside logarithms.
 
     source [N D], target [M D] -> values [N], mean 1, and the ratio of new rows.
     Raises ValueError for rows that do not fit or are not finite, and where no centre

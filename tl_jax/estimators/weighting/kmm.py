@@ -48,8 +48,7 @@ def kmm(
 
     ADAPT gives the same programme to cvxopt with both bounds as 2N dense rows, stops
     at a relative 1e-6, and beyond `max_size` = 1,000 rows solves halves of the source
-    apart, rows that are left over getting 0. skada takes Frank-Wolfe's steps,
-    100 times fewer digits.
+    apart, rows that are left over getting 0. skada takes Frank-Wolfe's steps.
 
     source [N D], target [M D] -> values [N]. Raises ValueError for rows that do not
     fit or are not finite and for a `bound` under which weights can't reach the slab.
