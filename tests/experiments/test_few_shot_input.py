@@ -195,7 +195,7 @@ def test_a_frozen_strategys_plan_is_checked_before_features_are_computed(
 ):
     from experiments import frozen
 
-    monkeypatch.setattr(frozen, "_kept", lambda problem: 1 / 0)
+    monkeypatch.setattr(frozen, "kept", lambda problem: 1 / 0)
     own = {"learner": {"learner": "prototypical"}, "frozen": True, "rate": 1e-3}
     config = pictures(source, one=own | {"plan": (FREEZE | {"where": "blocks/.*"},)})
     config.model.spec, config.model.filters = str(golden / "vision/resnet_basic"), 0
