@@ -19,52 +19,33 @@ about 5 seconds on two cores, the features of a domain about a minute, once.
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.shifts import DANN, FEATURES, MCC, SOURCE_ONLY, every_pair, pair_of
+from configs.shifts import (
+    DANN,
+    MCC,
+    SOURCE_ONLY,
+    every_pair,
+    of_arg,
+    over_features,
+    two_domains,
+    with_ways,
+)
 from configs.strategies import LORA
 
 DOMAINS = ("tweets", "film", "amazon", "nyt")
 WITH_LORA = (("tweets", "film"), ("film", "nyt"))
+MOVED = {"source_only": SOURCE_ONLY, "dann": DANN, "mcc": MCC}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """All 12 pairs, or two with `lora`; `SOURCE,TARGET`, `lora:SOURCE,TARGET`: one."""
-    config = base.get_config()
-    config.name = "sentiment_shift"
-    config.seeds = (0, 1, 2)
-    config.reference = "source_only"
-    config.model.dropout = 0.0
+    of = DOMAINS, every_pair(DOMAINS), "sentiment_shift"
+    lora, pairs = of_arg(arg, "lora", *of)
+    pairs = WITH_LORA if arg == "lora" else pairs
+    named = tuple(tuple(f"vader/{domain}" for domain in own) for own in pairs)
+    config = two_domains("sentiment_shift", named)
     config.data.length = 64
-    config.optimiser.schedule = "constant"
-    config.optimiser.warmup = 0.0
-    config.select = "last"
-    config.allocator = "keep"
-    way, _, pair = arg.rpartition(":") if arg != "lora" else ("lora", "", "")
-    if way not in ("", "lora"):
-        raise ValueError(f"sentiment_shift: {way!r}, expected lora:SOURCE,TARGET")
-    pairs = WITH_LORA if way else every_pair(DOMAINS)
-    pairs = (pair_of(pair, DOMAINS, config.name),) if pair else pairs
-    named = [tuple(f"vader/{domain}" for domain in own) for own in pairs]
-    config.data.source, config.shift.target = named[0]
-    config.shift.pairs = tuple(named) if len(named) > 1 else ()
-    return _lora(config) if way else _features(config)
-
-
-def _features(config: ConfigDict) -> ConfigDict:
-    """A small network over what the frozen MiniLM makes of a text."""
-    config.shift.features = True
-    config.shift.network = (64,)
-    config.steps = 400
-    config.batch_size = 64
     config.eval_batch_size = 512
-    config.every.call = 50
-    config.every.log = 100
-    config.every.evaluate = 400
-    config.strategies = ConfigDict(
-        {name: own | {"rate": 1e-3} for name, own in FEATURES.items()}
-    )
-    config.run = ",".join(FEATURES)
-    return config
+    return _lora(config) if lora else over_features(config, 64)
 
 
 def _lora(config: ConfigDict) -> ConfigDict:
@@ -74,17 +55,7 @@ def _lora(config: ConfigDict) -> ConfigDict:
     config.data.test_limit = 1000
     config.steps = 150
     config.batch_size = 16
+    config.eval_batch_size = 64
     config.every.evaluate = 150
     config.every.call = 10
-    config.strategies = ConfigDict(
-        {
-            name: LORA | own | {"rate": 2e-3}
-            for name, own in (
-                ("source_only", SOURCE_ONLY),
-                ("dann", DANN),
-                ("mcc", MCC),
-            )
-        }
-    )
-    config.run = "source_only,dann,mcc"
-    return config
+    return with_ways(config, MOVED, LORA | {"rate": 2e-3})

@@ -1,8 +1,15 @@
 """Ways to learn from one domain for another, as data; configs add rates of their own.
 
-Strengths, kernels, temperatures and thresholds are those of the papers: nothing here
-was chosen by labels of a target.
+Strengths, kernels, temperatures and thresholds are those of the papers, and none was
+tuned. Critics have TLlib's batch norms since scores of digits were seen without.
 """
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
 
 SOURCE_ONLY = {"title": "Source only", "note": "the target is not looked at"}
 CEILING = {
@@ -63,6 +70,56 @@ FEATURES = {
     "ceiling": CEILING,
 }
 """What the studies over features compare, in this order."""
+
+
+def two_domains(name: str, pairs: tuple[tuple[str, str], ...]) -> ConfigDict:
+    """A study of these pairs, or of the only one: three seeds, the last weights."""
+    config = base.get_config()
+    config.name = name
+    config.seeds = (0, 1, 2)
+    config.reference = "source_only"
+    config.data.source, config.shift.target = pairs[0]
+    config.shift.pairs = pairs if len(pairs) > 1 else ()
+    config.model.dropout = 0.0
+    config.optimiser.schedule = "constant"
+    config.optimiser.warmup = 0.0
+    config.select = "last"
+    config.allocator = "keep"
+    return config
+
+
+def over_features(config: ConfigDict, width: int) -> ConfigDict:
+    """A network of one layer over what a frozen body makes of the rows."""
+    config.shift.features = True
+    config.shift.network = (width,)
+    config.steps = 400
+    config.batch_size = 64
+    config.every.call = 50
+    config.every.log = 100
+    config.every.evaluate = 400
+    return with_ways(config, FEATURES, {"rate": 1e-3})
+
+
+def with_ways(
+    config: ConfigDict, ways: Mapping[str, Any], more: Mapping[str, Any]
+) -> ConfigDict:
+    """The config with these strategies, each with `more`, all to be run."""
+    config.strategies = ConfigDict({n: {**more, **own} for n, own in ways.items()})
+    config.run = ",".join(ways)
+    return config
+
+
+def of_arg(
+    arg: str, way: str, domains: tuple[str, ...], pairs: tuple, what: str
+) -> tuple[bool, tuple[tuple[str, str], ...]]:
+    """(Whether `way:` is asked for, the pairs): of `WAY:SOURCE,TARGET`, `WAY`, or ``.
+
+    Raises ValueError.
+    """
+    given, _, pair = arg.rpartition(":") if arg != way else (way, "", "")
+    if given not in ("", way):
+        raise ValueError(f"{what}: {given!r}, expected {way}:SOURCE,TARGET")
+    return bool(given), (pair_of(pair, domains, what),) if pair else pairs
 
 
 def every_pair(domains: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -44,7 +44,10 @@ def abstract_batch(
     if task.name not in EPISODIC and recipe.batches != "train":
         return _domains(config, inputs, own, recipe, shift)
     if task.name not in EPISODIC:
-        return {"train": _stream((1, config.batch_size), inputs, own)}
+        rows = config.batch_size * shift.source
+        if shift.opened:  # as many as a batch of the target beside them
+            rows += config.shift.batch_size or config.batch_size
+        return {"train": _stream((1, rows), inputs, own)}
     if recipe.batches == "train":
         return {"train": _stream((1, rows_of(config)), inputs, own)}
     shape = shape_of(config, "train_")

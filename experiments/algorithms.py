@@ -55,8 +55,8 @@ class Recipe(NamedTuple):
     """How wide the model's head is: `classes` of the data, `ways` of an episode, or
     `none`, where nothing reads one."""
     batches: str = "train"
-    """What a step reads: `train`, rows of the data, `episodes`, `domains` or `target`,
-    which is one of them without labels."""
+    """What a step reads: `train`, rows of the data, `episodes`, `domains`, or one of
+    these alone, `source` or `target`."""
     steps: Callable[[int], Make] | None = None
     """(number of adaptation steps) -> the same with predictions after so many."""
 
@@ -104,6 +104,11 @@ def recipe_of(phase: Mapping[str, Any], at: str, config: ConfigDict) -> Recipe:
     from experiments.shift.recipes import adaptation
 
     table, train, task = phase["learner"], phase["train"], config.task
+    if phase["adapt"] and (table or train):
+        field = "learner" if table else "train"
+        raise ValueError(
+            f"config.{at}: adapt and {field} are both given, expected one of them"
+        )
     if phase["adapt"]:
         return adaptation(phase["adapt"], f"config.{at}.adapt", config)
     if task in EPISODIC:

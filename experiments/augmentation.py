@@ -29,14 +29,15 @@ def make_augment(
             f"config.augment changes pictures, but config.model.spec, "
             f"{config.model.spec!r}, reads none"
         )
-    if made and config.task != "classification" and _mixes(config):
+    if made and config.task != "classification" and mixes(config):
         raise ValueError(
             f"config.augment mixes classes, but config.task is {config.task!r}"
         )
     return compose(*made) if made else None
 
 
-def _mixes(config: ConfigDict) -> bool:
+def mixes(config: ConfigDict) -> bool:
+    """Whether `config.augment` mixes examples, and their labels with them."""
     names = (table["augment"] for table in config.augment)
     return any("classes" in inspect.signature(AUGMENTS[n]).parameters for n in names)
 

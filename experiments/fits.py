@@ -42,26 +42,31 @@ def features_of(problem: Problem, plan: Plan, rows: np.ndarray) -> Set:
     return found.logits[shown], found.labels[shown]
 
 
-def fit_head(name: str, problem: Problem, plan: Plan, rows: data.Splits) -> Plan:
+def fit_head(
+    name: str, problem: Problem, plan: Plan, rows: data.Splits, seed: int = 0
+) -> Plan:
     """The plan with its head fitted on features of the training rows.
+
+    Rows count by their importance, where the problem has any for that seed.
 
     The strength of the penalty is chosen on validation, by `ridge` by leaving one
     training example out. Numbers are fitted by a ridge whatever `name` is, several
     labels one by one.
     """
     train = features_of(problem, plan, rows["train"])
+    counts = problem.importance(np.sort(rows["train"]), seed)
     if name == "ridge":
-        fitted = _closed_form(problem, train)
+        fitted = _closed_form(problem, train, counts)
         kernel, bias = fitted.kernel, fitted.bias
         return _with_head(problem, plan, kernel, bias)
     held = features_of(problem, plan, rows["validation"])
     if problem.task.name == "regression":
-        fitted = estimators.ridge(*train, STRENGTHS, held)
+        fitted = estimators.ridge(*train, STRENGTHS, held, weight=counts)
         kernel, bias = fitted.kernel, fitted.bias
     elif problem.task.name == "multilabel":
         kernel, bias = _one_by_one(train, held)
     else:
-        kernel, bias = _several(problem, train, held)
+        kernel, bias = _several(problem, train, held, counts)
     return _with_head(problem, plan, kernel, bias)
 
 
@@ -106,30 +111,34 @@ def _with_head(problem: Problem, plan: Plan, kernel: Any, bias: Any) -> Plan:
     return set_head(kernel, bias)(jax.random.key(0), plan)
 
 
-def _closed_form(problem: Problem, train: Set) -> Any:
+def _closed_form(problem: Problem, train: Set, counts: np.ndarray | None) -> Any:
     """Least squares of numbers, or of -1 and 1 for each class, by leave-one-out."""
     features, labels = train
     if problem.task.name == "regression":
-        return estimators.ridge(features, labels, STRENGTHS)
+        return estimators.ridge(features, labels, STRENGTHS, weight=counts)
     classes = len(problem.classes)
     if problem.task.name != "multilabel":
         labels = np.eye(classes, dtype=np.float32)[labels]
-    weight = _weight(problem, train) if problem.task.name == "classification" else None
+    weight = counts
+    if problem.task.name == "classification":
+        weight = _weight(problem, train, counts)
     return estimators.ridge(features, 2 * labels - 1, STRENGTHS, weight=weight)
 
 
-def _weight(problem: Problem, train: Set) -> np.ndarray:
-    """[N] of the examples, as the task weighs their classes."""
-    weight = jnp.ones(len(train[1]))
+def _weight(problem: Problem, train: Set, counts: np.ndarray | None) -> np.ndarray:
+    """[N] of the examples, as the task weighs their classes, times what they count."""
+    weight = jnp.ones(len(train[1])) if counts is None else jnp.asarray(counts)
     stream = {"labels": jnp.asarray(train[1]), "weight": weight}
     return np.asarray(problem.task.weigh(stream))
 
 
-def _several(problem: Problem, train: Set, held: Set) -> tuple[Any, Any]:
+def _several(
+    problem: Problem, train: Set, held: Set, counts: np.ndarray | None
+) -> tuple[Any, Any]:
     """Logistic regression over the classes, weighted as the task weighs them."""
     weight = np.ones(len(train[1]), np.float32)
     if problem.task.name == "classification":
-        weight = _weight(problem, train)
+        weight = _weight(problem, train, counts)
     fitted = estimators.fit(
         *train, classes=len(problem.classes), validation=held, weight=weight
     )

@@ -69,9 +69,10 @@ def make_penalties(given: Any, at: str, task: str, batches: str) -> Added:
     if not isinstance(given, Mapping | ConfigDict):
         raise ValueError(f"{at} is {given!r}, expected a table: {{name: {{...}}}}")
     if given and batches != "train":
+        instead = ", or `train: 'classes'`" if batches == "episodes" else ""
         raise ValueError(
-            f"{at}: steps read {batches}, and learners take no penalties; expected "
-            "none, or `train: 'classes'`"
+            f"{at}: penalties are of losses over rows of one domain, but steps read "
+            f"{batches}; expected none{instead}"
         )
     penalties, first, fits = {}, [], []
     for name in given:

@@ -80,6 +80,10 @@ class Problem(NamedTuple):
         """The same for plans and shapes alone."""
         return self
 
+    def importance(self, rows: np.ndarray, seed: int) -> np.ndarray | None:
+        """What rows count in a fit [N]; None where all count the same."""
+        return None
+
     def judge(self, job: Any, part: Any, state: Any, frozen: Any) -> dict[str, Any]:
         """More of a finished run for its result; of one domain there is nothing."""
         return {}

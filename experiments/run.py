@@ -88,7 +88,7 @@ def _phases(job: Job, saved: Any, sound: Any, sinks: tuple) -> tuple:
             state = state._replace(opt={})  # neither knows the other's counts
         if not (behind or here):
             if phase.fit:
-                plan = fit_head(phase.fit, job.problem, plan, job.rows)
+                plan = fit_head(phase.fit, job.problem, plan, job.rows, job.seed)
             plan = measured(phase.added.fits, job.problem, plan, job.rows)
         if len(at.starts) <= number:
             at = Position(number, (*at.starts, at.step), loop.Progressed(), at.step)

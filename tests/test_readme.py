@@ -4,6 +4,8 @@ import doctest
 import importlib
 import re
 import subprocess
+import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -12,7 +14,6 @@ import numpy as np
 import optax
 import pytest
 
-from configs import base
 from experiments import settings
 from tl_jax.algorithms import meta
 from tl_jax.losses import cross_entropy
@@ -44,6 +45,15 @@ SHIFT, TERM, METHOD, CONFIG = PYTHON
 SHELLS = [block for block in blocks("python") if ">>>" in block]
 
 
+@contextmanager
+def of_a_user(folder, name, words):
+    """A module of these words, imported by name from the folder of a user."""
+    (folder / f"{name}.py").write_text(words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield importlib.import_module(name)
+
+
 def test_the_algebra_runs():
     algebra, mixture, _ = SHELLS
     shown = algebra + mixture
@@ -52,14 +62,15 @@ def test_the_algebra_runs():
     assert 15 < len(test.examples) <= 20
 
 
-def test_a_config_of_two_domains_is_sound():
-    config = base.get_config()
-    exec(SHIFT, {"config": config})
+def test_a_config_of_two_domains_is_sound(tmp_path):
+    words = "from configs import base\n\nconfig = base.get_config()\n" + SHIFT
+    with of_a_user(tmp_path, "two_domains", words) as module:
+        config = module.config
     config.run = "dann_lora"
     settings.check(config)
 
 
-def test_the_term_draws_means_together():
+def test_the_term_draws_means_together(tmp_path):
     model = mlp(2, (3,), classes=2)
     player = Player(model, full(*model.init(jax.random.key(0))), optax.sgd(0.1))
     rng = np.random.default_rng(0)
@@ -70,11 +81,16 @@ def test_the_term_draws_means_together():
         return {"inputs": {"features": x}, "weight": weight, "index": index}
 
     batch = {"source": side(0) | {"labels": np.arange(8) % 2}, "target": side(2)}
-    names = {"players": {"model": player}}
-    names["loss"] = lambda out, stream: cross_entropy(out.logits, stream["labels"])
-    exec(TERM, names)
-    made, seen = names["algorithm"], []
-    state, frozen = made.init(jax.random.key(0), names["players"])
+
+    def loss(out, stream):
+        return cross_entropy(out.logits, stream["labels"])
+
+    players, seen = {"model": player}, []
+    words = textwrap.indent(TERM, "    ")
+    words = f"def build(players, loss):\n{words}    return algorithm\n"
+    with of_a_user(tmp_path, "a_term", words) as module:
+        made = module.build(players, loss)
+    state, frozen = made.init(jax.random.key(0), players)
     step = jax.jit(made.step)
     for _ in range(20):
         state, metrics = step(state, frozen, batch, jax.random.key(0))
@@ -130,10 +146,8 @@ def test_the_method_is_short():
 def module(tmp_path_factory):
     """The two blocks in one file, imported by name from the folder of a user."""
     folder = tmp_path_factory.mktemp("user")
-    (folder / "scale_shift.py").write_text(METHOD + "\n\n" + CONFIG)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        yield importlib.import_module("scale_shift")
+    with of_a_user(folder, "scale_shift", METHOD + "\n\n" + CONFIG) as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

@@ -14,3 +14,5 @@ ALIGNMENTS: Mapping[str, Callable[..., Any]] = {
 }
 """Name -> `(source [N D], target [M D], **arguments) -> (map, map)`, of features
 [. D] of each domain to [. E]."""
+SUPERVISED = {"augmentation"}
+"""Those that are of no use without labels of the target."""

@@ -1,5 +1,6 @@
 """The domains of a config: examples of each, one set of classes, rows by name."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from ml_collections import ConfigDict
 from experiments.held_out import blind, split
 from experiments.sources import read_examples
 from tl_jax import data
-from tl_jax.algorithms.adaptation import TARGET
+from tl_jax.algorithms.adaptation import TARGET, check_label_sets
 
 
 class Domains(NamedTuple):
@@ -42,14 +43,13 @@ class Domains(NamedTuple):
         row, and no two equal texts or pictures, of both. Which is which has nothing
         to do with their labels.
         """
-        own = config
         found: dict[str, list] = {"train": [], "validation": []}
         for part, start in zip(self.parts[:-1], self.starts, strict=False):
-            rows = whole_source(part, own, seed)
+            rows = whole_source(part, config, seed)
             for name in found:
                 found[name].append(rows[name] + start)
         rows = {name: np.concatenate(each) for name, each in found.items()}
-        target, start = blind(self.parts[-1], own), self.starts[-1]
+        target, start = blind(self.parts[-1], config), self.starts[-1]
         rows |= {TARGET: target["seen"] + start, "test": target["test"] + start}
         return data.disjoint(rows, len(self.number))
 
@@ -120,37 +120,41 @@ def _labels(
     labels = np.asarray(part.labels)
     if part.classes == classes:
         return labels
-    if extra := sorted(set(part.classes) - set(classes)):
-        raise ValueError(
-            f"{name!r} has classes that config.data.source, {config.data.source!r}, "
-            f"has not: {', '.join(extra[:5])}; a method that learns from the source "
-            "can't know them"
-        )
-    check_partial(part.classes, classes, name, config)
-    place = np.asarray([classes.index(own) for own in part.classes])
+    known = set(part.classes)
+    own = [c for c in classes if c in known]
+    own += [c for c in part.classes if c not in classes]
+    try:
+        check_label_sets(classes, own, partial=True)
+    except ValueError as error:
+        raise ValueError(f"{config.data.source!r} and {name!r}: {error}") from None
+    if name == config.shift.target:
+        check_strategies(config, classes, own)
+    place = np.asarray([classes.index(name) for name in part.classes])
     return place[labels]
 
 
-def check_partial(
-    own: tuple[str, ...], classes: tuple[str, ...], name: str, config: ConfigDict
+def check_strategies(
+    config: ConfigDict, classes: Sequence[str], own: Sequence[str]
 ) -> None:
-    """Raise ValueError where a target lacks classes and a strategy is not for that."""
+    """Raise ValueError where a strategy aligns a target that lacks classes.
+
+    One of its methods must be for partial label sets, in each phase that sees both.
+    """
     from experiments.settings import names
     from experiments.shift.methods import METHODS
 
-    lost = sorted(set(classes) - set(own))
-    if not lost or name != config.shift.target:
-        return
-    partial = [n for n, entry in METHODS.items() if entry.label_sets == "partial"]
     for strategy in names(config):
         table = config.strategies[strategy]
-        if adapts := set(table.get("adapt", {})) - set(partial):
-            raise ValueError(
-                f"config.strategies.{strategy}.adapt.{sorted(adapts)[0]}: {name!r} "
-                f"lacks classes of the source ({', '.join(lost[:5])}), and aligning "
-                "all of the source with part of it does harm; methods for partial "
-                f"label sets: {', '.join(partial)}"
-            )
+        parts = {f".phases.{n}": part for n, part in table.get("phases", {}).items()}
+        for place, part in ({"": table} | parts).items():
+            kinds = [METHODS[name] for name in part.get("adapt", {})]
+            kinds = [entry for entry in kinds if entry.streams == "domains"]
+            partial = not kinds or any(e.label_sets == "partial" for e in kinds)
+            try:
+                check_label_sets(classes, own, partial=partial)
+            except ValueError as error:
+                at = f"config.strategies.{strategy}{place}.adapt"
+                raise ValueError(f"{at}: {error}") from None
 
 
 def _said(parts: list[data.Examples], rows: int) -> data.Examples:

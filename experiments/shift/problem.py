@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.algorithms import Recipe
-from experiments.augmentation import make_augment
+from experiments.augmentation import make_augment, mixes
 from experiments.backbone import load_base
 from experiments.devices import make_layout
 from experiments.inputs import Encoded, encode
@@ -46,8 +46,8 @@ class Shifted(NamedTuple):
     draw: Callable | None = None
     strategy: Any = None
     """Whose ways with the target this problem has; None: nobody's."""
-    memo: dict = {}  # noqa: RUF012 - made anew for each problem
-    """Weights of the source's rows by seed, found once."""
+    memo: dict = {}  # noqa: RUF012 - made anew for each strategy
+    """What is found once: weights of the source's rows by seed, compiled programs."""
 
     @property
     def resident(self) -> Mapping[str, Any]:
@@ -70,9 +70,8 @@ class Shifted(NamedTuple):
         A step reads the streams that its recipe asks for, each shuffled by itself.
         """
         columns = dict(self.encoded.columns)
-        if self.strategy is not None and self.strategy.shift.reweigh:
-            found = self.memo.setdefault(seed, weighed(self, seed))
-            columns[IMPORTANCE] = found.column
+        if (counts := self._counts(seed)) is not None:
+            columns[IMPORTANCE] = counts
         of_source = columns, self.encoded.labels, rows
         if recipe.batches == "train" and not self._opened:
             made = self._loader(*of_source, self.config.batch_size, seed)
@@ -93,6 +92,19 @@ class Shifted(NamedTuple):
         if recipe.batches == "train":
             return _as_train(loaders)
         return lambda step, count: {n: m.chunk(step, count) for n, m in loaders.items()}
+
+    def importance(self, rows: np.ndarray, seed: int) -> np.ndarray | None:
+        """What rows count in a fit [N]; None where all count the same."""
+        counts = self._counts(seed)
+        return None if counts is None else counts[rows]
+
+    def _counts(self, seed: int) -> np.ndarray | None:
+        """The importance of all rows [N], found once a seed."""
+        if self.strategy is None or not self.strategy.shift.reweigh:
+            return None
+        if seed not in self.memo:
+            self.memo[seed] = weighed(self, seed)
+        return self.memo[seed].column
 
     @property
     def _opened(self) -> int:
@@ -161,6 +173,11 @@ def _as_train(loaders: Mapping[str, data.Loader]) -> Callable[[int, int], Batch]
 
 def make_shifted(config: ConfigDict) -> Shifted:
     """Read, check, load and encode everything that a config of two domains names."""
+    if mixes(config):
+        raise ValueError(
+            "config.augment mixes examples with their labels, which rows of "
+            "config.shift.target have not"
+        )
     layout = make_layout(config)
     domains = read_domains(config)
     base = load_base(config, layout)

@@ -13,7 +13,7 @@ from experiments.shift.methods import METHODS
 from experiments.shift.settings import shift_of
 from experiments.transforms import called
 from tl_jax.algorithms import augmented_steps
-from tl_jax.algorithms.adaptation import SOURCE, TARGET, adapted
+from tl_jax.algorithms.adaptation import adapted
 from tl_jax.tree import one_of
 from tl_jax.types import Algorithm, Key, Player
 
@@ -129,10 +129,7 @@ def _made(
         made = adapted(players, setting.task.loss, terms, main=PLAYER, **known)
     if setting.augment is None:
         return made
-    both = (SOURCE, TARGET)
-    for stream in both if entry.streams == "domains" else (entry.streams,):
-        made = augmented_steps(made, setting.augment, stream)
-    return made
+    return augmented_steps(made, setting.augment, None)
 
 
 def _taken(entry: Entry, offered: Mapping[str, Any]) -> dict[str, Any]:

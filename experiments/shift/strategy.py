@@ -50,11 +50,21 @@ def make_shift(own: Mapping[str, Any], at: str, config: ConfigDict) -> Shift:
             )
         return made
     _check(made, at, config)
+    if _fits(own) and (made.opened or not made.source):
+        raise ValueError(
+            f"{at}.fit fits rows of the source alone, but target_labelled is "
+            f"{made.opened} and source {made.source}; train by steps instead"
+        )
     return made
 
 
+def _fits(own: Mapping[str, Any]) -> bool:
+    phases = dict(own["phases"]).values()
+    return bool(own["fit"]) or any(part.get("fit") for part in phases)
+
+
 def _check(made: Shift, at: str, config: ConfigDict) -> None:
-    from experiments.shift.alignments import ALIGNMENTS
+    from experiments.shift.alignments import ALIGNMENTS, SUPERVISED
     from experiments.shift.weightings import WEIGHTINGS
     from tl_jax.tree import one_of
 
@@ -82,6 +92,11 @@ def _check(made: Shift, at: str, config: ConfigDict) -> None:
             takes = inspect.signature(known[name]).parameters
             for argument in own:
                 one_of(f"{at}.{field}.{name}: argument", argument, takes)
+    if made.align.keys() & SUPERVISED and not opened:
+        raise ValueError(
+            f"{at}.align: {', '.join(made.align)} learns from labels of the target, "
+            "but target_labelled is 0"
+        )
     if made.align and not config.shift.features:
         raise ValueError(
             f"{at}.align maps features that are computed once, but "

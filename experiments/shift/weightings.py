@@ -31,12 +31,10 @@ def weigh(
     `clip`: at most so many times their mean, what was cut off is told.
     """
     found = method(source, target, **own)
-    values, told = weighting.normalise(np.maximum(found.values, 0.0)), {}
-    if clip is not None:
-        cut = weighting.clip(values, clip)
-        values = weighting.normalise(cut.values)
+    ready, told = weighting.prepared(found.values, clip), {}
+    values, cut, report = ready
+    if cut is not None:
         told = {"clipped_rows": cut.rows, "clipped_share": cut.lost}
-    report = weighting.describe(values)
     told |= {
         "effective_sample_size": report.effective,
         "rows": report.rows,
@@ -70,12 +68,7 @@ def _entry(method: Callable[..., weighting.Weights]) -> Callable[..., Weighing]:
 WEIGHTINGS: Mapping[str, Callable[..., Weighing]] = {
     "bbse": _entry(label_shift.bbse),
     "em": _entry(label_shift.em),
-    "kliep": _entry(weighting.kliep),
-    "kmm": _entry(weighting.kmm),
-    "nearest": _entry(weighting.nearest),
-    "propensity": _entry(weighting.propensity),
-    "rulsif": _entry(weighting.rulsif),
-    "ulsif": _entry(weighting.ulsif),
+    **{name: _entry(method) for name, method in weighting.METHODS.items()},
 }
 """Name -> `(source [N D], target [M D], **arguments) -> Weighing`; those that go by
 classes take the source's `labels` [N], too."""

@@ -18,7 +18,7 @@ from tl_jax.algorithms import (
 from tl_jax.data.augment import colour_jitter, compose, horizontal_flip, mixup
 from tl_jax.losses import cross_entropy
 from tl_jax.tree import NoMatch, stable_key
-from tl_jax.types import Model, Outputs
+from tl_jax.types import Algorithm, Model, Outputs
 
 KEY = jax.random.key(7)
 
@@ -103,6 +103,21 @@ def test_steps_are_augmented_once_and_evaluation_never(accumulate):
     np.testing.assert_array_equal(
         own.predict(got, frozen, query).logits, plain.predict(got, frozen, query).logits
     )
+
+
+def test_every_stream_of_a_batch_is_augmented_by_a_key_of_its_own():
+    seen = {}
+
+    def step(state, frozen, batch, key):
+        seen.update(batch)
+        return state, {}
+
+    own = augmented_steps(Algorithm(None, step, None), noisy, None)
+    batch = {"source": stream(), "target": stream(seed=2)}
+    own.step(None, None, batch, KEY)
+    for name, given in batch.items():
+        wanted = noisy(stable_key(KEY, "augment", name), given)
+        jax.tree.map(np.testing.assert_array_equal, seen[name], wanted)
 
 
 def brightness_model():

@@ -3,6 +3,7 @@
 import io
 import json
 
+import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -12,8 +13,11 @@ from tiny_study import result, run
 from configs.strategies import FREEZE, HEAD
 from experiments import predict
 from experiments.dry_run import dry_run
+from experiments.fits import fit_head
+from experiments.plans import first_plan
 from experiments.problem import make_problem
 from experiments.settings import check
+from experiments.shift.measures import Weighed
 from experiments.shift.problem import SEALED
 from experiments.strategies import make_strategy
 from tl_jax.tree import NoMatch
@@ -185,6 +189,8 @@ def test_a_dry_run_has_the_shapes_of_a_run(features, tiny_model, paths):
     if features:
         assert needs[0].total == 16 * 6 + 6 + 6 * 3 + 3
     assert needs[1].products > needs[0].products  # of two domains, not of one
+    plain, ceiling = needs[0], needs[-1 if features else 3]
+    assert ceiling.products == plain.products  # as many rows, of the target
 
 
 BAD = {
@@ -193,7 +199,16 @@ BAD = {
     "reweigh": ({"reweigh": {"kmmm": {}}}, NoMatch, "reweigh"),
     "nothing": ({"source": False}, ValueError, "nothing trains"),
     "opened": ({"target_labelled": -2}, ValueError, "target_labelled is -2"),
-    "align": ({"align": {"coral": {}}}, (NoMatch, ValueError), "align"),
+    "align": ({"align": {"coral": {}}}, ValueError, "shift.features is False"),
+    "two": ({"adapt": {"mcc": {}}, "train": "classes"}, ValueError, "adapt and train"),
+    "fit": ({"fit": "ridge", "target_labelled": 2}, ValueError, "fit fits rows"),
+    "penalty": (
+        {"adapt": {"mcc": {}}, "penalties": {"l2_sp": {}}},
+        *(ValueError, "steps read domains; expected none$"),
+    ),
+    "supervised": (
+        *({"align": {"augmentation": {}}}, ValueError, "target_labelled is 0"),
+    ),
 }
 
 
@@ -226,8 +241,43 @@ def test_domains_must_be_two_of_one_set_of_classes(tiny_model, paths, tmp_path):
     with pytest.raises(ValueError, match="expected two domains"):
         make_problem(same)
     more = write_domains(tmp_path, target_labels="abd")
-    with pytest.raises(ValueError, match="far.csv' has classes.*: d"):
+    with pytest.raises(ValueError, match="far.csv'.*source lacks: 'd'"):
         make_problem(shifted(tiny_model, (paths[0], more[1]), one=MCC))
     fewer = write_domains(tmp_path, target_labels="ab")
-    with pytest.raises(ValueError, match="one.adapt.mcc.*lacks classes.*c"):
+    with pytest.raises(ValueError, match="one.adapt: .*target lacks: 'c'.*pada"):
         make_problem(shifted(tiny_model, (paths[0], fewer[1]), one=MCC))
+
+
+def test_a_head_that_is_fitted_counts_rows_by_importance(tiny_model, paths):
+    """Weights of 0 and 1 fit what the rows of weight 1 fit alone."""
+    table = {"plan": (FREEZE,), "fit": "ridge", "reweigh": {"kmm": {}}}
+    config = shifted(tiny_model, paths, one=table)
+    problem = problem_of(config, "one")
+    rows, counts = problem.split(0), np.ones(120, np.float32)
+    left = rows["train"][::3]
+    counts[left] = 0
+    problem.memo[0] = Weighed(counts, {})
+    strategy = make_strategy("one", config)
+    plan = first_plan(problem, strategy, jax.random.key(0))
+    weighed = fit_head("ridge", problem, plan, rows)
+    fewer = rows | {"train": np.setdiff1d(rows["train"], left)}
+    problem.memo[0] = Weighed(np.ones(120, np.float32), {})
+    wanted = fit_head("ridge", problem, plan, fewer)
+    plain = fit_head("ridge", problem, plan, rows)
+    for name in ("kernel", "bias"):
+        found, other = weighed.params["head"][name], plain.params["head"][name]
+        np.testing.assert_allclose(found, wanted.params["head"][name], atol=2e-4)
+        assert np.abs(found - other).max() > 1e-3
+
+
+def test_weights_are_found_once_a_seed(tiny_model, paths, monkeypatch):
+    config = shifted(tiny_model, paths, one=PLAIN | {"reweigh": {"kmm": {}}})
+    problem, calls = problem_of(config, "one"), []
+    found = Weighed(np.ones(120, np.float32), {})
+    monkeypatch.setattr(
+        "experiments.shift.problem.weighed", lambda *args: calls.append(args) or found
+    )
+    recipe, rows = problem.strategy.phases[0].recipe, problem.split(0)["train"]
+    for seed in (0, 0, 1):
+        problem.batches(rows, seed, recipe)
+    assert [seed for _, seed in calls] == [0, 1]

@@ -5,6 +5,7 @@ import pytest
 from tiny_shift import predictions, shifted, write_domains
 from tiny_study import run
 
+from experiments.problem import make_problem
 from experiments.settings import check
 from experiments.shift.self_training import SELF_TRAINING, of_head, viewed
 from experiments.shift.views import make_view
@@ -84,8 +85,13 @@ def test_partial_sets_know_the_heads_classes(tiny_model, tmp_path):
     paths = write_domains(tmp_path, target_labels="ab")
     check(shifted(tiny_model, paths, one=strategy("pada")))
     names = [strategy(n) for n in ("pada", "mcc")]
-    with pytest.raises(ValueError, match=r"adapt.mcc: .* lacks classes.*\(c\).*pada"):
+    with pytest.raises(ValueError, match=r"two.adapt: .*target lacks: 'c'.*\(pada\)"):
         run(shifted(tiny_model, paths, two=names[1]), tmp_path / "none")
+    later = {"phases": {"1": {"steps": 1}, "2": {"adapt": {"mcc": {}}, "steps": 1}}}
+    with pytest.raises(ValueError, match=r"late.phases.2.adapt: .*target lacks"):
+        make_problem(shifted(tiny_model, paths, late={"rate": 1e-2} | later))
+    beside = {"rate": 1e-2, "adapt": {"pada": {}, "dann": {}}}
+    make_problem(shifted(tiny_model, paths, both=beside))
     run(shifted(tiny_model, paths, one=names[0]), tmp_path / "runs")
     assert np.isfinite(predictions(tmp_path / "runs", "one")["logits"]).all()
     kernel = np.zeros((4, 7))

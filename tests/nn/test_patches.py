@@ -10,7 +10,7 @@ import pytest
 from toy_patches import Double, Shift
 
 from tl_jax import nn
-from tl_jax.models import bert, mlp
+from tl_jax.models import mlp
 from tl_jax.nn.block import mlp as mlp_layer
 from tl_jax.nn.patches import POINTS
 from tl_jax.transfer import full, graft
@@ -180,24 +180,6 @@ def test_each_patch_draws_from_a_key_of_its_own_name(site, x):
     both = nn.dense(with_patches(site, a=noise, b=noise), x, key=key)
     assert np.abs(alone - other).max() > 0.1
     np.testing.assert_allclose(both - plain, alone - plain + other - plain, **CLOSE)
-
-
-@pytest.fixture(scope="module")
-def model():
-    sizes = {"vocabulary": 20, "width": 8, "depth": 2, "heads": 2, "hidden": 12}
-    none = {"rate": 0.0, "attention_rate": 0.0, "head_rate": 0.0}
-    return bert(positions=10, types=0, **sizes, **none)
-
-
-@pytest.fixture(scope="module")
-def params(model):
-    return model.init(jax.random.key(0))[0]
-
-
-@pytest.fixture(scope="module")
-def inputs():
-    tokens = np.random.default_rng(3).integers(0, 20, (2, 5))
-    return {"tokens": tokens, "mask": np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])}
 
 
 def test_branches_are_patched_before_the_residual_sum(model, params):

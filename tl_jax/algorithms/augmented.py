@@ -32,16 +32,18 @@ def augmented(
 
 
 def augmented_steps(
-    algorithm: Algorithm, augment: Augment, stream: str = "train"
+    algorithm: Algorithm, augment: Augment, stream: str | None = "train"
 ) -> Algorithm:
     """An algorithm whose steps see an augmented stream, `predict` the plain one.
 
-    The batch is augmented once a step, whole: microbatches, line searches and all
-    stages share one result. Keys and errors as in `augmented`.
+    With None every stream of the batch is augmented, each by a key of its own. The
+    batch is augmented once a step, whole: microbatches, line searches and all stages
+    share one result. Keys and errors as in `augmented`.
     """
 
     def step(state: State, frozen: Frozen, batch: Batch, key: Key):
-        batch = _augment(augment, stream, batch, key)
+        for name in batch if stream is None else (stream,):
+            batch = _augment(augment, name, batch, key)
         return algorithm.step(state, frozen, batch, key)
 
     return algorithm._replace(step=step)

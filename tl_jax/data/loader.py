@@ -97,9 +97,9 @@ def loader(
     """Batches of `batch` rows to train on, in a new order each epoch.
 
     Without `epochs` nothing is dropped or padded: a batch goes on into the next
-    epoch. A batch of all rows has them in their own order, which is sooner said than
-    a random one. `Ragged` columns are padded (to the longest row without `buckets`) and
-    `tokens` gets a `mask`. Each of `shards`
+    epoch. A batch of all rows has them in their own order: drawing another takes longer
+    than small steps do. `Ragged` columns are padded (to the longest row without
+    `buckets`) and `tokens` gets a `mask`. Each of `shards`
     processes gets its part of the same global batches.
 
     Raises `TypeError` for texts and lists, `ValueError` for columns that disagree,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tl_jax.estimators.face import LinearProbe
-from tl_jax.estimators.protocol import classes_of, classifier, seen
+from tl_jax.estimators.protocol import classes_of, classifier, seen, target_of
 from tl_jax.estimators.subspace.maps import Alignment
 from tl_jax.tree import one_of
 
@@ -70,7 +70,7 @@ def fit(
     rows, labels, weight = X, y, sample_weight
     self.alignment_ = None
     if X_target is not None:
-        X_target = _target(X_target, X.shape[1])
+        X_target = target_of(X, X_target)
         weights = dict(source_weight=sample_weight, target_weight=target_weight)
         rows, labels, weight = _brought_together(
             self, X, y, X_target, y_target, weights
@@ -108,18 +108,6 @@ def _aligned(method: Any, X: Any, X_target: Any, options: dict) -> Alignment:
     with jax.enable_x64(True):
         found = method(X, X_target, **options)
         return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), found)
-
-
-def _target(X_target: Any, width: int) -> np.ndarray:
-    from sklearn.utils.validation import check_array
-
-    X_target = check_array(X_target, dtype=np.float32, input_name="X_target")
-    if X_target.shape[1] != width:
-        raise ValueError(
-            f"X_target has {X_target.shape[1]} features, X has {width}: "
-            "both domains need the same columns"
-        )
-    return X_target
 
 
 def _target_labels(y_target: Any, X_target: Any, classes: Any) -> np.ndarray:

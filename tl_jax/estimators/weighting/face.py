@@ -20,7 +20,7 @@ from tl_jax.estimators.weighting.kliep import kliep
 from tl_jax.estimators.weighting.kmm import kmm
 from tl_jax.estimators.weighting.nearest import nearest
 from tl_jax.estimators.weighting.propensity import propensity
-from tl_jax.estimators.weighting.report import clip, describe, normalise
+from tl_jax.estimators.weighting.report import prepared
 from tl_jax.estimators.weighting.ulsif import rulsif, ulsif
 from tl_jax.tree import one_of
 
@@ -62,13 +62,10 @@ class _Weighted:
         if X_target is not None:
             X_target = target_of(X, X_target)
             self.weights_ = METHODS[self.method](X, X_target, **(self.options or {}))
-            values = normalise(np.maximum(self.weights_.values, 0))
-            if self.clip is not None:
-                self.clipped_ = clip(values, self.clip)
-                values = normalise(self.clipped_.values)
-            self.report_ = describe(values)
+            ready = prepared(self.weights_.values, self.clip)
+            self.report_, self.clipped_ = ready.report, ready.clipped
             given = 1.0 if weight is None else np.asarray(weight, np.float64)
-            weight = values * given
+            weight = ready.values * given
         estimator = base() if self.estimator is None else clone(self.estimator)
         given = {} if weight is None else {"sample_weight": weight}
         self.estimator_ = estimator.fit(X, y, **given)

@@ -88,6 +88,27 @@ def normalise(values: ArrayLike) -> np.ndarray:
     return values / values.mean()
 
 
+class Prepared(NamedTuple):
+    """Weights as a fit takes them, and what is to be said of them."""
+
+    values: np.ndarray
+    """[N] of mean 1, none below 0."""
+    clipped: Clipped | None
+    report: Report
+
+
+def prepared(values: ArrayLike, most: float | None = None) -> Prepared:
+    """Weights [N] of mean 1; with `most` none was above so many times the mean.
+
+    Raises ValueError as `describe` and `clip`.
+    """
+    values, cut = normalise(np.maximum(values, 0.0)), None
+    if most is not None:
+        cut = clip(values, most)
+        values = normalise(cut.values)
+    return Prepared(values, cut, describe(values))
+
+
 def _checked(values: ArrayLike) -> np.ndarray:
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not len(values):
