@@ -4,8 +4,8 @@ python -m experiments.main --config configs/digits_shift.py --workdir runs/digit
 
 A Conv4 of 32 filters from random weights, 200 steps of 64 rows a domain; four fifths of
 the target's rows adapt, without labels, the rest judge. Rate and strengths were not
-tuned; the critics got TLlib's batch norms after DANN was seen to harm both pairs without
-(.438, .091, with one layer).
+tuned; the critics got TLlib's batch norms after DANN was seen to harm both pairs
+without (.438, .091, with one layer).
 
 Expected accuracy, three seeds (2026-11-26): of pictures that fonts draw, on MNIST, and
 of MNIST on UCI's:

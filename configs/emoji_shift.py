@@ -3,8 +3,26 @@
 python -m experiments.main --config configs/emoji_shift.py --workdir runs/emoji
 
 What the frozen EfficientNet-lite0 sees of pictures of 96 pixels, and a layer of 128
-units over it; `tune:SOURCE,TARGET` moves its last blocks, too. One rate for all,
-strengths as published; no label of a target chose anything.
+units over it; `tune:SOURCE,TARGET` moves its last blocks, too, and was not run. Rate
+and strengths were not tuned.
+
+Expected accuracy, three seeds (2026-11-26): Google's to Twitter's, and Twitter's to
+Google's:
+
+source only       .543 +- .006   .684 +- .013
+Deep CORAL        .620 +- .006   .783 +- .008
+MMD (DAN)         .672 +- .003   .764 +- .007
+DANN              .633 +- .027   .738 +- .008
+CDAN              .569 +- .006   .763 +- .011
+MCC               .661 +- .007   .746 +- .011
+self-training     .574 +- .003   .773 +- .008
+weighting (KMM)   .466 +- .006   .528 +- .017
+target supervised .733 +- .012   .757 +- .015
+
+All but weighting gain on both (CDAN on the second alone, paired tests); weighting harms
+both. Vendors draw the same emoji, so that the source shows most test emoji by another
+hand: methods may pass those who saw the target's labels alone. 54 runs in 5 minutes on
+two cores, once the features are there.
 """
 
 from ml_collections import ConfigDict
