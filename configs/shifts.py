@@ -4,9 +4,6 @@ Strengths, kernels, temperatures and thresholds are those of the papers, and non
 tuned. Critics have TLlib's batch norms since scores of digits were seen without.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from ml_collections import ConfigDict
 
 from configs import base
@@ -100,9 +97,7 @@ def over_features(config: ConfigDict, width: int) -> ConfigDict:
     return with_ways(config, FEATURES, {"rate": 1e-3})
 
 
-def with_ways(
-    config: ConfigDict, ways: Mapping[str, Any], more: Mapping[str, Any]
-) -> ConfigDict:
+def with_ways(config: ConfigDict, ways: dict, more: dict) -> ConfigDict:
     """The config with these strategies, each with `more`, all to be run."""
     config.strategies = ConfigDict({n: {**more, **own} for n, own in ways.items()})
     config.run = ",".join(ways)
