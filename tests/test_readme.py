@@ -51,6 +51,7 @@ def of_a_user(folder, name, words):
     (folder / f"{name}.py").write_text(words)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
+        # No helper of the tests may have the name: a worker imports it but once.
         yield importlib.import_module(name)
 
 
@@ -64,7 +65,7 @@ def test_the_algebra_runs():
 
 def test_a_config_of_two_domains_is_sound(tmp_path):
     words = "from configs import base\n\nconfig = base.get_config()\n" + SHIFT
-    with of_a_user(tmp_path, "two_domains", words) as module:
+    with of_a_user(tmp_path, "config_of_a_user", words) as module:
         config = module.config
     config.run = "dann_lora"
     settings.check(config)
@@ -88,7 +89,7 @@ def test_the_term_draws_means_together(tmp_path):
     players, seen = {"model": player}, []
     words = textwrap.indent(TERM, "    ")
     words = f"def build(players, loss):\n{words}    return algorithm\n"
-    with of_a_user(tmp_path, "a_term", words) as module:
+    with of_a_user(tmp_path, "term_of_a_user", words) as module:
         made = module.build(players, loss)
     state, frozen = made.init(jax.random.key(0), players)
     step = jax.jit(made.step)
