@@ -56,7 +56,7 @@ def loss_with_torch(
     import torch
 
     own = [torch.from_numpy(x).requires_grad_() for x in given]
-    run = torch.compile(loss) if compile else loss
+    run = in_torch.program(loss, *own) if compile else loss
     facts: dict[str, Any] = {}
 
     def call() -> None:
@@ -72,8 +72,12 @@ def step_with_us(
     terms: Mapping[str, Any],
     field: str,
     data: Mapping[str, np.ndarray],
+    steps: int = 1,
 ) -> Ready:
-    """Steps of AdamW of cross entropy plus terms; player -> (model, flat weights)."""
+    """Steps of AdamW of cross entropy plus terms; player -> (model, flat weights).
+
+    A call takes so many `steps` in one program, as the train loop does.
+    """
     import jax
 
     from tl_jax import optim
@@ -95,47 +99,57 @@ def step_with_us(
     made = adapted(players, loss, terms, steps=1000)
     key = jax.random.key(0)
     state, frozen = made.init(key, players)
-    batch = jax.device_put(streams(field, data))
+    batches = jax.tree.map(lambda x: np.stack([x] * steps), streams(field, data))
+    batches = jax.device_put(batches)
 
-    def step(state: Any, frozen: Any, batch: Any, key: Any) -> Any:
-        return made.step(state, frozen, batch, jax.random.fold_in(key, state.step))
+    def chunk(state: Any, frozen: Any, batches: Any, key: Any) -> Any:
+        def step(state: Any, batch: Any) -> Any:
+            own = jax.random.fold_in(key, state.step)
+            state, metrics = made.step(state, frozen, batch, own)
+            return state, metrics["loss"]
 
-    program, seconds = ours.compiled(step, (state, frozen, batch, key), (0,))
+        if steps > 1:
+            return jax.lax.scan(step, state, batches)
+        return step(state, jax.tree.map(lambda x: x[0], batches))
+
+    program, seconds = ours.compiled(chunk, (state, frozen, batches, key), (0,))
     facts: dict[str, Any] = {}
 
     def call() -> None:
         nonlocal state
-        state, metrics = jax.block_until_ready(program(state, frozen, batch, key))
-        note(facts, float(metrics["loss"]))
+        state, losses = jax.block_until_ready(program(state, frozen, batches, key))
+        note(facts, *np.atleast_1d(losses).tolist())
 
     return Ready(call, ours.flops_of(program), seconds, facts=lambda: facts)
 
 
 def step_with_torch(
-    modules: Any, total: Callable[[], Any], *, compile: bool, less: float = 0.0
+    modules: Any,
+    total: Callable[[], Any],
+    steps: int = 1,
+    *,
+    compile: bool,
+    less: float = 0.0,
 ) -> Ready:
     """The same in torch; `total()` is the loss of a forward pass of `modules`."""
     optimiser = in_torch.adamw(modules, RATE)
-    run = total
-    if compile:
-        import torch
-
-        run = torch.compile(total)
+    run = in_torch.program(total) if compile else total
     facts: dict[str, Any] = {}
 
     def call() -> None:
-        optimiser.zero_grad(set_to_none=True)
-        loss = run()
-        loss.backward()
-        optimiser.step()
-        note(facts, loss.item() - less)
+        for _ in range(steps):
+            optimiser.zero_grad(set_to_none=True)
+            loss = run()
+            loss.backward()
+            optimiser.step()
+            note(facts, loss.item() - less)
 
     return Ready(call, compiles=compile, facts=lambda: facts)
 
 
-def note(facts: dict[str, Any], loss: float) -> None:
+def note(facts: dict[str, Any], *losses: float) -> None:
     """Keep the losses of the first two steps: they must be those of the other side."""
-    if len(facts) < 2:
+    for loss in losses[: 2 - len(facts)]:
         facts[f"loss of step {len(facts) + 1}"] = loss
 
 

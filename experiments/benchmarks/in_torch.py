@@ -27,6 +27,17 @@ def adamw(module: Any, rate: float, weight_decay: float = 0.01) -> Any:
     return torch.optim.AdamW(moving, rate, weight_decay=weight_decay, fused=True)
 
 
+def program(function: Callable[..., Any], *given: Any) -> Callable[..., Any]:
+    """`torch.compile` of what was called once without it.
+
+    TLlib fills tables element by element on a first call; traced, it takes minutes.
+    """
+    import torch
+
+    function(*given)
+    return torch.compile(function)
+
+
 def training(
     module: Any,
     logits: Callable[[], Any],

@@ -13,6 +13,7 @@ from tl_jax.nn.convolved import (
     convolved,
     deep_convolved,
     fast_convolved,
+    of_pictures,
     plain_convolved,
     plain_shifts,
     pointwise,
@@ -89,7 +90,8 @@ def _product(x, kernel, stride, pads: Pads, groups: int, form, rules) -> Array:
         return pointwise(x, kernel) if hand and not taps else product(x, kernel, rules)
     if taps:
         return tapped(x, kernel, stride, pads)
-    return (convolved if hand else fast_convolved)(x, kernel, stride, pads)
+    own = convolved if hand and not of_pictures(x, kernel, stride) else fast_convolved
+    return own(x, kernel, stride, pads)
 
 
 def init_conv(

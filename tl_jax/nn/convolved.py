@@ -3,8 +3,8 @@
 There XLA's own kernel gradient is the slowest of the three, two to three times slower
 than rows of shifted inputs times the cotangent, some images at a time so that they
 stay in the cache; in half precision the same holds for all three. In float32 a 3x3
-kernel at a stride of 1 goes by `winograd`, all three products. On GPUs and TPUs
-everything is left to XLA.
+kernel at a stride of 1 goes by `winograd`, all three products, or by `nn.taps` over
+the few channels of a picture. On GPUs and TPUs everything is left to XLA.
 """
 
 from functools import partial
@@ -23,6 +23,8 @@ from tl_jax.types import Array
 NO_PADS: Pads = ((0, 0), (0, 0))
 CHUNKS = 8
 """Parts of a batch that a kernel gradient is summed over."""
+FEW = 4
+"""Channels of a picture, whose columns under a kernel are few."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -44,8 +46,14 @@ def fast_convolved(
     def plain(x: Array, kernel: Array) -> Array:
         return plain_convolved(x, kernel, stride, pads).astype(wide)
 
-    fast = tapped if _half(x) else plain_convolved
+    fast = tapped if _half(x) or of_pictures(x, kernel, stride) else plain_convolved
     return by_platform(partial(fast, stride=stride, pads=pads), plain)(x, kernel)
+
+
+def of_pictures(x: Array, kernel: Array, stride: tuple[int, int]) -> bool:
+    """True where JAX's own derivatives of products over taps are the fastest."""
+    small = kernel.shape[:2] == (3, 3) and kernel.shape[2] <= FEW
+    return small and stride == (1, 1) and not _half(x)
 
 
 @jax.custom_vjp

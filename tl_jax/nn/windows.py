@@ -92,13 +92,13 @@ def _picked(x: Array, where: Array, *, size: int, pick: bool) -> Array:
         for n, own in enumerate(rest, 1):
             y = jnp.where(where == n, own, y)
         return y
-    every = [jnp.where(where == n, x, 0) for n in range(size * size)]
-    rows = [
-        jnp.concatenate(every[n : n + size], -1).reshape(*x.shape[:2], 1, -1)
-        for n in range(0, size * size, size)
-    ]
-    whole = jnp.concatenate(rows, 2)
-    return whole.reshape(len(x), x.shape[1] * size, x.shape[2] * size, x.shape[3])
+    batch, high, wide, width = where.shape
+    shape = (batch, high, size, wide, size, width)
+    place = size * lax.broadcasted_iota(where.dtype, shape, 2)
+    place += lax.broadcasted_iota(where.dtype, shape, 4)
+    here = where[:, :, None, :, None] == place
+    whole = jnp.where(here, x[:, :, None, :, None], 0)
+    return whole.reshape(batch, high * size, wide * size, width)
 
 
 def _picked_shape(x: Array, where: Array, *, size: int, pick: bool) -> ShapedArray:

@@ -18,6 +18,8 @@ INPUTS, HIDDEN = 384, 256
 """Of frozen MiniLM features, and of the critic's two layers."""
 FILTERS, PIXELS, DIGITS = 32, meta.SIDE, 10
 """Of the Conv4."""
+STEPS = {"mlp": 16, "conv4": 1}
+"""Steps of a call: short ones go in chunks."""
 
 
 def with_us(method: str, network: str, dtype: str) -> Ready:
@@ -31,7 +33,9 @@ def with_us(method: str, network: str, dtype: str) -> Ready:
         model = mlp(INPUTS, widths, classes=CLASSES)
         weights = dense_weights((INPUTS, *widths), CLASSES)
     else:
-        model = conv4(size=PIXELS, channels=1, filters=FILTERS, classes=DIGITS)
+        model = conv4(
+            size=PIXELS, channels=1, filters=FILTERS, classes=DIGITS, form="lax"
+        )
         weights = meta.conv4_weights(FILTERS, "pool", DIGITS)
     players = {"model": (model, weights)}
     if method == "dann":
@@ -40,7 +44,8 @@ def with_us(method: str, network: str, dtype: str) -> Ready:
         players["critic"] = critic, own
     term = dann(steepness=None) if method == "dann" else dan()
     field = "features" if network == "mlp" else "image"
-    return adaptation.step_with_us(players, {method: term}, field, data_of(network))
+    how = field, data_of(network), STEPS[network]
+    return adaptation.step_with_us(players, {method: term}, *how)
 
 
 def with_tllib(method: str, network: str, compile: bool, dtype: str) -> Ready:
@@ -70,7 +75,8 @@ def with_tllib(method: str, network: str, compile: bool, dtype: str) -> Ready:
         return F.cross_entropy(logits, labels) + apart(*features.chunk(2))
 
     modules = torch.nn.ModuleList(parts)
-    return adaptation.step_with_torch(modules, total, compile=compile, less=less)
+    how = dict(compile=compile, less=less)
+    return adaptation.step_with_torch(modules, total, STEPS[network], **how)
 
 
 def their_network(network: str) -> tuple[Any, Any, int]:
@@ -113,13 +119,14 @@ def row(method: str, network: str) -> Row:
         "dan": "five Gaussians, quadratic",
     }[method]
     how = dict(method=method, network=network)
+    count = {"mlp": "A chunk of 16 steps", "conv4": "One step"}[network]
     return Row(
         f"{method}_{network}",
         f"{title} on {'features' if network == 'mlp' else 'pictures'}",
-        f"One step of AdamW, {BATCH} rows a domain: {body}; {beside}.",
+        f"{count} of AdamW, {BATCH} rows a domain: {body}; {beside}.",
         ours=(adaptation.mine(f"{__name__}:with_us", **how),),
         peers=pairs.peers("TLlib", f"{__name__}:with_tllib", NEEDS, **how),
-        examples=2 * BATCH,
+        examples=2 * BATCH * STEPS[network],
     )
 
 
