@@ -86,7 +86,8 @@ def outer(features: Array, shares: Array) -> Array:
     """
     chex.assert_rank([features, shares], [2, 2])
     chex.assert_equal_shape_prefix([features, shares], 1)
-    products = shares[:, :, None] * features[:, None, :]
+    # As a product of matrices its gradients are too, not sums over what is broadcast.
+    products = jnp.einsum("bc,bd->bcd", shares, features)
     return products.reshape(len(features), -1)
 
 

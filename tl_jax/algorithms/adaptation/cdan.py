@@ -59,10 +59,12 @@ def cdan(
         return random_maps(key, players[main].model.width, classes, size)
 
     def mapped(side: Side, maps: tuple[Array, Array] | None, turned: Array) -> Array:
-        features, logits = side.outputs.features, side.outputs.logits
-        shares = lax.stop_gradient(jax.nn.softmax(logits, axis=-1))
-        pair = outer if maps is None else lambda f, g: random_outer(f, g, maps)
-        return reverse(pair(features, shares), turned)
+        # Linear in the features, so that theirs is h's gradient turned, at less cost.
+        features = reverse(side.outputs.features, turned)
+        shares = lax.stop_gradient(jax.nn.softmax(side.outputs.logits, axis=-1))
+        if maps is None:
+            return outer(features, shares)
+        return random_outer(features, shares, maps)
 
     def value(seen: Seen) -> Found:
         turned = reversal(seen.progress, steepness)
