@@ -39,6 +39,8 @@ class Setting(NamedTuple):
     """Whether labels of the target domain are open."""
     joint: bool = True
     """Whether domains pass the model in one batch."""
+    counts: Mapping[str, int] = MappingProxyType({})
+    """Arguments of methods that keep something of every example."""
 
 
 Make = Callable[[Setting, Mapping[str, Player]], Algorithm]

@@ -36,6 +36,11 @@ STEPS = 1000
 """Of a schedule, where the config counts epochs of data that are not read here."""
 
 
+ROWS = 10_000
+"""That a method's memory is made for, if it keeps something of every example."""
+COUNTS = {"examples": ROWS, "count": ROWS}
+
+
 class Needs(NamedTuple):
     """Of one phase, on one device unless said otherwise."""
 
@@ -59,7 +64,8 @@ class Needs(NamedTuple):
 def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Needs]:
     """Compile and describe every phase of every strategy. Raises as a run does.
 
-    Data are not read, so the head has any number of `classes`.
+    Data are not read, so the head has any number of `classes`, and methods that keep
+    something of every example keep it of `ROWS`.
     """
     check(config)
     layout = make_layout(config)
@@ -80,10 +86,8 @@ def dry_run(config: ConfigDict, console: Console, classes: int = 10) -> list[Nee
         width = _width(config, task, strategy.phases[0].recipe.head, classes)
         before = [make(classes) for make in strategy.first]
         first = partial(_first, own_base, width, chain(*before))
-        parts = layout.batch_parts
-        phases = held(
-            config, strategy, task, augment, own_base.model, first, parts=parts
-        )
+        known = dict(parts=layout.batch_parts, counts=COUNTS)
+        phases = held(config, strategy, task, augment, own_base.model, first, **known)
         for own in phases:
             recipe = own.phase.recipe
             batch = abstract_batch(

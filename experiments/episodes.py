@@ -59,6 +59,11 @@ class Episodes(NamedTuple):
         return self.config.data.source in FAMILIES
 
     @property
+    def counts(self) -> Mapping[str, int]:
+        """Rows that a method's memory has to know of; none here."""
+        return {}
+
+    @property
     def resident(self) -> Mapping[str, Any]:
         """What lies on the devices beside the frozen leaves."""
         return {} if self.held is None else {RESIDENT: self.held}

@@ -190,6 +190,7 @@ def dry_plan(problem: Problem, strategy: Strategy) -> str:
             problem.base.model,
             lambda: first_plan(problem, strategy, key),
             parts=problem.layout.batch_parts,
+            counts=problem.counts,
         )
     except (ValueError, TypeError) as error:
         if str(error).startswith("config."):  # it says where

@@ -1,6 +1,7 @@
 """The algorithm of each phase of a strategy, and what it holds, by shapes alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -55,10 +56,11 @@ def held(
     first: Callable[[], Plan],
     *,
     parts: int = 1,
+    counts: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Held]:
     """What every phase of a strategy holds; `first` makes the plan before them.
 
-    `parts` is the number of devices that share a batch.
+    `parts` is the number of devices that share a batch; `counts` are the problem's.
     Nothing is allocated. Raises as the strategy's transforms do.
     """
     static: list[tuple[Phase, Any, Algorithm]] = []
@@ -68,7 +70,8 @@ def held(
         for phase in strategy.phases:
             plan = next_plan(config, phase, key, plan)
             players = cast_of(phase, key, model, plan, 0)
-            setting = setting_of(config, task, strategy, phase, augment, parts=parts)
+            of = config, task, strategy, phase, augment
+            setting = setting_of(*of, parts=parts, counts=counts)
             made = algorithm_of(phase.recipe.make, setting, players)
             static.append((phase, plan.rates, made))
             found.append((plan.params, plan.stats, *made.init(key, players)))

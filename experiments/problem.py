@@ -38,6 +38,11 @@ class Problem(NamedTuple):
     """Draws episodes within the step; of few-shot problems."""
 
     @property
+    def counts(self) -> Mapping[str, int]:
+        """Rows that a method's memory has to know of; none here."""
+        return {}
+
+    @property
     def resident(self) -> Mapping[str, Any]:
         """What lies on the devices beside the frozen leaves."""
         return {}

@@ -134,6 +134,7 @@ def _part(job: Job, number: int, first: int, players: dict[str, Player]) -> Part
         problem, phase = job.problem, job.strategy.phases[number]
         layout = problem.layout
         more = dict(parts=layout.batch_parts, draw=problem.draw)
+        more |= dict(counts=problem.counts)
         of = problem.task, job.strategy, phase, problem.augment
         setting, recipe = setting_of(job.config, *of, **more), phase.recipe
         algorithm = algorithm_of(recipe.make, setting, players)

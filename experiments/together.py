@@ -80,7 +80,8 @@ def _built(jobs: Sequence[Job]) -> tuple[Part, list[dict[str, Player]]]:
     if (0, 0) not in first.parts:
         phase, layout = first.strategy.phases[0], problem.layout
         of = problem.task, first.strategy, phase, problem.augment
-        setting = setting_of(config, *of, parts=layout.batch_parts)
+        known = dict(parts=layout.batch_parts, counts=problem.counts)
+        setting = setting_of(config, *of, **known)
         one = algorithm_of(phase.recipe.make, setting, runs[0])
         together = many(one, batching=config.together)
         step = training(together, layout)

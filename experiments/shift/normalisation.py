@@ -21,4 +21,4 @@ NORMALISATION: Mapping[str, Entry] = {
     "t3a": Entry(t3a, whole=True, streams=TARGET),
 }
 """Those that read the target alone follow a phase that learns from the source. `shot`
-finds rows by their numbers: its `examples` are the rows of all domains together."""
+finds rows by their numbers: it gets as `examples` the rows of all domains together."""

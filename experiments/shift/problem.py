@@ -50,6 +50,15 @@ class Shifted(NamedTuple):
     """What is found once: weights of the source's rows by seed, compiled programs."""
 
     @property
+    def counts(self) -> Mapping[str, int]:
+        """`examples` of all domains together, and the `count` of the target's own.
+
+        The target's rows are those that train, as many whatever the seed.
+        """
+        own = self.split(self.config.seeds[0])[TARGET]
+        return {"examples": len(self.domains.number), "count": len(own)}
+
+    @property
     def resident(self) -> Mapping[str, Any]:
         """What lies on the devices beside the frozen leaves."""
         return {}

@@ -112,9 +112,10 @@ def _made(
         clock=f"clock/{setting.phase}",
     )
     task = {"loss": setting.task.loss, "weigh": setting.task.weigh}
+    task |= setting.counts
     name, entry, own = named[0]
     if entry.whole:
-        whole = known | {"players": players, "loss": task["loss"]}
+        whole = task | known | {"players": players}
         own = _taken(entry, whole | {"weigh": counted(task["weigh"])}) | own
         made = called(entry.make, entry.given(own, players), f"{at}.{name}")
     else:

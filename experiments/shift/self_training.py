@@ -39,6 +39,6 @@ SELF_TRAINING: Mapping[str, Entry] = {
     "ccsa": Entry(adaptation.ccsa, labelled=True),
     "pada": Entry(adaptation.pada, given=of_head, label_sets="partial"),
 }
-"""`flexmatch` wants `examples`, the rows of all domains together, and for its warm-up
+"""`flexmatch` gets `examples`, the rows of all domains together, and for its warm-up
 `count`, those of the target that train. `mme` is meant for the transform
 `cosine_head`."""

@@ -16,7 +16,7 @@ BATCH_NORMS = ("adabn",)
 """Of models with batch norms alone; a text model has none."""
 AFTER = {
     "tent": (NORMS, {"statistics": "moved"}),
-    "shot": ((HEAD,), {"examples": 120, "period": 2}),
+    "shot": ((HEAD,), {"period": 2}),
     "t3a": ((), {"capacity": 3}),
 }
 """Method of the target alone -> plan and table of the phase that follows training."""

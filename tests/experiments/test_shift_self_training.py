@@ -1,14 +1,19 @@
 """Self-training and few labels by config: each runs, and their tables are checked."""
 
+import jax
 import numpy as np
 import pytest
 from tiny_shift import predictions, shifted, write_domains
 from tiny_study import run
 
+from experiments.algorithms import algorithm_of
+from experiments.phases import cast_of, setting_of
+from experiments.plans import first_plan
 from experiments.problem import make_problem
 from experiments.settings import check
 from experiments.shift.self_training import SELF_TRAINING, of_head, viewed
 from experiments.shift.views import make_view
+from experiments.strategies import make_strategy
 from tl_jax.tree import NoMatch
 
 NOISE = {"augment": "noisy", "std": 0.1}
@@ -22,7 +27,7 @@ TABLES = {
     "entropy_minimisation": {"strength": 0.2},
     "pseudo_labels": {"threshold": 0.4, "end": 0.5},
     "fixmatch": {"strong": NOISE, "weak": ZEROS, "threshold": 0.3},
-    "flexmatch": {"strong": [NOISE, ZEROS], "examples": ROWS, "threshold": 0.4},
+    "flexmatch": {"strong": [NOISE, ZEROS], "threshold": 0.4},
     "mean_teacher": {"student": NOISE, "grows": 0.5},
     "noisy_student": {"noise": ZEROS, "begin": 0.5},
     "mme": {},
@@ -60,6 +65,22 @@ def test_each_runs_by_config(tiny_model, tmp_path):
     for i in range(len(logits)):
         for j in range(i):
             assert (logits[i] != logits[j]).any(), (i, j)
+
+
+def test_methods_that_keep_something_of_every_row_know_how_many(tiny_model, tmp_path):
+    """All rows, as they go by numbers; and those of the target that train."""
+    config = shifted(tiny_model, write_domains(tmp_path), flex=strategy("flexmatch"))
+    problem = make_problem(config)
+    seen = len(problem.split(config.seeds[0])["target"])
+    assert problem.counts == {"examples": ROWS, "count": seen}
+    assert 0 < seen < ROWS / 2
+    own = make_strategy("flex", config)
+    key, phase = jax.random.key(0), own.phases[0]
+    setting = setting_of(config, problem.task, own, phase, None, counts=problem.counts)
+    players = cast_of(phase, key, problem.base.model, first_plan(problem, own, key), 0)
+    state, _ = algorithm_of(phase.recipe.make, setting, players).init(key, players)
+    sizes = {leaf.shape for leaf in jax.tree.leaves(state.memory)}
+    assert (ROWS,) in sizes
 
 
 def test_every_table_is_tried():
