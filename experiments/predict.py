@@ -195,7 +195,9 @@ def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
     from experiments import store
     from experiments.evaluate import predict_all
     from experiments.plans import base_params, last_plan
+    from experiments.problem import make_problem
     from experiments.programs import applying, over_streams
+    from experiments.shift.measures import mapped_as_target
     from experiments.strategies import make_strategy
     from tl_jax import data
     from tl_jax.distribute import place
@@ -203,10 +205,7 @@ def _logits(problem: Any, config: Any, chosen: Chosen) -> np.ndarray:
 
     strategy = make_strategy(chosen.strategy, config)
     if strategy.shift.align:
-        raise ValueError(
-            f"--strategy {chosen.strategy}: `align` maps the features of its own rows, "
-            "and new ones have no map; choose another with --strategy"
-        )
+        problem = mapped_as_target(problem, make_problem(config), strategy)
     plan = plain(last_plan(problem, strategy, jax.random.key(chosen.seed)))
     base = base_params(problem, strategy)
     plan = store.load_model(chosen.folder, plan, base, problem.base.source)

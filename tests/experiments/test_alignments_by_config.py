@@ -1,10 +1,13 @@
 """Closed-form alignments of features by config, each as it is in the library."""
 
+import json
+
 import numpy as np
 import pytest
 from tiny_shift import predictions, shifted, write_domains
 from tiny_study import run
 
+from experiments import predict
 from experiments.problem import make_problem
 from experiments.settings import check
 from experiments.shift.alignments import ALIGNMENTS
@@ -69,6 +72,20 @@ def test_each_gives_a_result_and_target_labels_change_none(tiny_model, tmp_path)
         one, two = (predictions(tmp_path / f / "runs", name) for f in labels.values())
         np.testing.assert_array_equal(one["logits"], two["logits"])
         assert (one["labels"] != two["labels"]).all()
+    for name in ALIGN:
+        new_rows_are_mapped_as_the_target_s(tmp_path / "one", name)
+
+
+def new_rows_are_mapped_as_the_target_s(folder, name):
+    """The target's own file, its labels aside, is labelled as the run has done."""
+    out = folder / f"{name}.jsonl"
+    line = f"--workdir {folder / 'runs'} --input {folder / 'far.csv'} --output {out}"
+    assert predict.main([*line.split(), "--strategy", name]) == 0
+    said = [json.loads(text) for text in out.read_text().splitlines()]
+    judged = predictions(folder / "runs", name)
+    first = len(said)  # the source has as many rows
+    for at, guess in zip(judged["index"], judged["predictions"], strict=True):
+        assert said[at - first]["label"] == "abc"[guess], name
 
 
 @pytest.mark.parametrize(
