@@ -1,27 +1,17 @@
-"""Stages, optimiser states by group, and what happens when a plan changes."""
+"""Steps, optimiser states by group, and what happens when a plan changes."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toy import model, player, squared, stream
+from toy import model, numpy_gradients, player, squared, stream
 
 from tl_jax import optim
-from tl_jax.algorithms import (
-    algorithm,
-    clipped,
-    current,
-    descend,
-    ema,
-    plain,
-    replan,
-    sequence,
-    supervised,
-)
+from tl_jax.algorithms import algorithm, clipped, current, descend, replan, supervised
 from tl_jax.transfer import chain, freeze, rate
 from tl_jax.tree import flatten
-from tl_jax.types import Player, Stage
+from tl_jax.types import Player
 
 KEY = jax.random.key(7)
 ADAM = dict(b1=0.9, b2=0.999, eps=1e-8)
@@ -38,23 +28,6 @@ def steps(made, state, frozen, count, first=0):
         batch = {"train": stream(seed=i)}
         state, _ = step(state, frozen, batch, jax.random.fold_in(KEY, i))
     return state
-
-
-def numpy_gradients(params, batch):
-    """Of the mean half squared distance, by hand, as {path: array}."""
-    flat = {
-        path: np.asarray(leaf, np.float64) for path, leaf in flatten(params).items()
-    }
-    x, y = np.asarray(batch["inputs"]["x"]), np.asarray(batch["labels"])
-    w, c, v = flat["body/kernel"], flat["body/bias"], flat["head/kernel"]
-    hidden = x @ w + c
-    error = (hidden @ v - y) / len(x)
-    back = error @ v.T
-    return {
-        "body/kernel": x.T @ back,
-        "body/bias": back.sum(0),
-        "head/kernel": hidden.T @ error,
-    }
 
 
 class NumpyAdam:
@@ -228,83 +201,6 @@ def test_lbfgs_decreases_a_quadratic_to_its_minimum():
     hidden = np.asarray(batch["train"]["inputs"]["x"] @ body["kernel"] + body["bias"])
     best, *_ = np.linalg.lstsq(hidden, np.asarray(batch["train"]["labels"]), rcond=None)
     np.testing.assert_allclose(state.train["model"]["head"]["kernel"], best, atol=2e-3)
-
-
-def counted(name):
-    """A stage that counts its steps and shows its key."""
-
-    def init(key, train, frozen):
-        return {name: jnp.zeros((), jnp.int32)}
-
-    def step(state, frozen, batch, key):
-        memory = state.memory | {name: state.memory[name] + 1}
-        return state._replace(memory=memory), {name: jax.random.uniform(key)}
-
-    return Stage(init, step)
-
-
-def test_a_sequence_runs_in_order_with_keys_of_their_own():
-    made = algorithm({}, sequence(counted("a"), counted("b")), None)
-    state, frozen = made.init(KEY, {})
-    state, metrics = made.step(state, frozen, {}, KEY)
-    assert (int(state.memory["a"]), int(state.memory["b"]), int(state.step)) == (
-        1,
-        1,
-        1,
-    )
-    assert metrics["a"] != metrics["b"]
-
-
-def test_two_stages_cannot_keep_one_name():
-    made = algorithm({}, sequence(counted("a"), counted("a")), None)
-    with pytest.raises(ValueError, match=r"two stages keep \['a'\]"):
-        made.init(KEY, {})
-
-
-@pytest.mark.parametrize("decay", [0.9, lambda step: step / (step + 1)])
-def test_an_average_follows_a_loop(decay):
-    own = player(optim.sgd(0.05), freeze("body/.*"))
-
-    def objective(params_of, memory, batch, key):
-        outputs, _ = own.model.apply(params_of["model"], {}, batch["train"]["inputs"])
-        return squared(outputs, batch["train"]).mean(), (memory, {})
-
-    stages = sequence(descend({"model": own}, objective), ema("model", "mean", decay))
-    made = algorithm({"model": own}, stages, None)
-    state, frozen = made.init(KEY, {"model": own})
-    wanted = np.asarray(state.train["model"]["head"]["kernel"])
-    for i in range(5):
-        state, _ = made.step(state, frozen, {"train": stream(seed=i)}, KEY)
-        kept = decay(i) if callable(decay) else decay
-        new = np.asarray(state.train["model"]["head"]["kernel"])
-        wanted = kept * wanted + (1 - kept) * new
-    found = flatten(state.memory["mean"])
-    assert list(found) == ["head/kernel"]
-    np.testing.assert_allclose(found["head/kernel"], wanted, atol=1e-6)
-
-
-def test_descend_moves_only_the_players_it_names():
-    players = {"one": player(optim.sgd(0.1)), "two": player(optim.sgd(0.1), seed=3)}
-
-    def objective(params_of, memory, batch, key):
-        values = [p["head"]["kernel"].sum() for p in params_of.values()]
-        return values[0] * values[1], (memory | {"seen": jnp.int32(1)}, {})
-
-    stages = descend({"one": players["one"]}, objective, plain)
-    made = algorithm(players, stages, None)
-    state, frozen = made.init(KEY, players)
-    new, _ = made.step(state, frozen, {}, KEY)
-    kernel = np.asarray(players["one"].plan.params["head"]["kernel"])
-    other = float(players["two"].plan.params["head"]["kernel"].sum())
-    found = new.train["one"]["head"]["kernel"]
-    np.testing.assert_allclose(found, kernel - 0.1 * other, rtol=1e-5)
-    for a, b in zip(
-        jax.tree.leaves(new.train["two"]),
-        jax.tree.leaves(state.train["two"]),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(a, b)
-    assert int(new.memory["seen"]) == 1
 
 
 def test_players_that_share_arrays_can_be_donated():

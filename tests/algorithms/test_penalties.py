@@ -1,26 +1,22 @@
-"""Penalties against arithmetic; what is kept of a start, and what is not."""
+"""Penalties against arithmetic; what they move, and bad arguments."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from penalised import HEAD, KEY, make, numbers, run
 
 from tl_jax.algorithms import (
     START,
     Penalty,
     bss,
     co_tuning,
-    current,
     delta,
     l2_sp,
     near_identity,
-    replan,
     sparse_diffs,
-    supervised,
 )
-from tl_jax.losses import cross_entropy
-from tl_jax.models import bert, resnet
-from tl_jax.optim import adamw, sgd
+from tl_jax.optim import adamw
 from tl_jax.transfer import (
     adapter,
     adapter_fusion,
@@ -28,69 +24,12 @@ from tl_jax.transfer import (
     diff_pruning,
     expected_l0,
     freeze,
-    full,
     keep_head,
     lora,
     new_head,
-    rate,
     top,
 )
-from tl_jax.tree import NoMatch, flatten, merge, paths
-from tl_jax.types import Player
-
-KEY = jax.random.key(0)
-HEAD = chain(freeze(".*"), rate("head/.*", 1.0))
-OPEN = rate(".*", 1.0)
-
-
-@pytest.fixture(scope="module")
-def model():
-    sizes = dict(vocabulary=20, width=8, depth=2, heads=2, hidden=16, positions=8)
-    return bert(**sizes, rate=0.0, attention_rate=0.0, head_rate=0.0)
-
-
-@pytest.fixture(scope="module")
-def base(model):
-    return new_head(3, 8)(KEY, full(*model.init(jax.random.key(1))))
-
-
-@pytest.fixture(scope="module")
-def batch():
-    rng = np.random.default_rng(2)
-    mask = np.ones((6, 5), bool)
-    mask[1:, 3:] = False
-    inputs = {"tokens": jnp.asarray(rng.integers(0, 20, (6, 5))), "mask": mask}
-    weight = jnp.asarray([1, 1, 2, 1, 0.5, 0], jnp.float32)
-    labels = jnp.asarray([0, 1, 2, 1, 0, 2])
-    return {"train": {"inputs": inputs, "labels": labels, "weight": weight}}
-
-
-def loss(outputs, stream):
-    return cross_entropy(outputs.logits, stream["labels"])
-
-
-def make(model, plan, penalties, tx=sgd(0.5), **options):  # noqa: B008 - a constant
-    players = {"model": Player(model, plan, tx)}
-    made = supervised(players, loss, penalties=penalties, **options)
-    return made, players, *made.init(KEY, players)
-
-
-def go_on(players, state, frozen, transfer, penalties):
-    player = current(players["model"], "model", state, frozen)
-    players = {"model": player._replace(plan=transfer(KEY, player.plan))}
-    made = supervised(players, loss, penalties=penalties)
-    return made, players, *replan(made, KEY, players, state)
-
-
-def run(made, state, frozen, batch, count):
-    step, metrics = jax.jit(made.step), {}
-    for _ in range(count):
-        state, metrics = step(state, frozen, batch, KEY)
-    return state, metrics
-
-
-def numbers(tree):
-    return {path: np.asarray(leaf, np.float64) for path, leaf in flatten(tree).items()}
+from tl_jax.tree import NoMatch, flatten, merge
 
 
 def test_l2_sp_draws_the_body_to_its_start_and_the_head_to_zero(model, base, batch):
@@ -131,33 +70,6 @@ def test_a_step_of_l2_sp_is_one_of_the_loss_and_one_towards_the_start(
         np.testing.assert_allclose(value, want, rtol=1e-4, atol=1e-6)
 
 
-def test_only_what_moves_has_a_start(model, base):
-    plan = chain(HEAD, lora(2, ".*/query"))(KEY, base)
-    _, _, state, _ = make(model, plan, {"sp": l2_sp(), "delta": delta()})
-    moving = {path for path, rate in flatten(plan.rates).items() if rate}
-    assert set(flatten(state.memory[START]["model"]["params"])) == moving
-    for penalties in ({}, {"bss": bss()}):
-        _, _, state, _ = make(model, plan, penalties)
-        assert START not in state.memory
-
-
-def test_a_start_outlives_phases_and_what_opens_begins_where_it_stands(
-    model, base, batch
-):
-    penalties = {"sp": l2_sp()}
-    made, players, state, frozen = make(model, HEAD(KEY, base), penalties)
-    state, _ = run(made, state, frozen, batch, 2)
-    made, players, state, frozen = go_on(players, state, frozen, top(1), penalties)
-    state, _ = run(made, state, frozen, batch, 2)
-    _, _, state, _ = go_on(players, state, frozen, OPEN, penalties)
-    start = flatten(state.memory[START]["model"]["params"])
-    assert set(start) == set(paths(base.params))
-    now = flatten(state.train["model"])
-    for path, leaf in flatten(base.params).items():
-        np.testing.assert_array_equal(start[path], leaf, err_msg=path)
-    assert np.abs(now["blocks/1/mlp/up/kernel"] - start["blocks/1/mlp/up/kernel"]).max()
-
-
 def hidden_of(model, params, batch):
     return [
         np.asarray(state, np.float64)
@@ -186,26 +98,6 @@ def test_delta_is_a_loop_over_states(model, base, batch, layers):
     want += 0.4 / 2 * sum((leaf**2).sum() for leaf in head.values())
     np.testing.assert_allclose(metrics["penalty/delta"], want, rtol=1e-4)
     assert total > 0
-
-
-def test_delta_remembers_the_statistics_of_the_start():
-    """Compared with moved ones it would not be 0 where nothing else had moved."""
-    net = resnet(kind="basic", stages=(1,), widths=(4,), stem_width=4, classes=3)
-    plan = full(*net.init(KEY))
-    image = jax.random.normal(KEY, (4, 8, 8, 3))
-    stream = {"inputs": {"image": image}, "labels": jnp.arange(4) % 3}
-    batch = {"train": stream | {"weight": jnp.ones(4)}}
-    made, players, state, frozen = make(net, plan, {"delta": delta(1.0, 0.0)}, sgd(0.0))
-    state, first = run(made, state, frozen, batch, 1)
-    state, later = run(made, state, frozen, batch, 5)
-    was, now = plan.stats["embed/norm"], state.memory["stats"]["model"]["embed/norm"]
-    assert np.abs(was.mean - now.mean).max() > 1e-3
-    np.testing.assert_array_equal(first["penalty/delta"], later["penalty/delta"])
-    _, _, state, _ = go_on(
-        players, state, frozen, freeze("embed/.*"), {"delta": delta()}
-    )
-    kept = state.memory[START]["model"]["stats"]["embed/norm"]
-    np.testing.assert_array_equal(kept.mean, was.mean)
 
 
 def test_bss_is_of_the_features_of_real_rows(model, base, batch):

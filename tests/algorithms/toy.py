@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tl_jax.transfer import full
+from tl_jax.tree import flatten
 from tl_jax.types import Model, Outputs, Player
 
 D, C = 3, 2
@@ -59,3 +60,20 @@ def stream(rows: int = 8, seed: int = 0, padding: int = 0) -> dict:
 def squared(outputs: Outputs, stream: dict) -> jax.Array:
     """[B] half the squared distance."""
     return 0.5 * ((outputs.logits - stream["labels"]) ** 2).sum(-1)
+
+
+def numpy_gradients(params, batch):
+    """Of the mean half squared distance, by hand, as {path: array}."""
+    flat = {
+        path: np.asarray(leaf, np.float64) for path, leaf in flatten(params).items()
+    }
+    x, y = np.asarray(batch["inputs"]["x"]), np.asarray(batch["labels"])
+    w, c, v = flat["body/kernel"], flat["body/bias"], flat["head/kernel"]
+    hidden = x @ w + c
+    error = (hidden @ v - y) / len(x)
+    back = error @ v.T
+    return {
+        "body/kernel": x.T @ back,
+        "body/bias": back.sum(0),
+        "head/kernel": hidden.T @ error,
+    }

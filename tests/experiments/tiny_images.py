@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from experiments import predict
 from tl_jax import pretrained
 from tl_jax.models.resnet import resnet
 from tl_jax.nn import Running
@@ -87,3 +88,10 @@ def flags_of(model: Path, source: Path | str, workdir: Path, *more: str) -> list
         *(f"--config.{name}={value}" for name, value in small.items()),
         *(flag for flag in more if flag.startswith("--")),
     ]
+
+
+def answers(workdir: Path, source: Path, output: Path, *more: str) -> list[dict]:
+    """What `predict` writes of these pictures, by a study in `workdir`."""
+    flags = [f"--workdir={workdir}", f"--input={source}", f"--output={output}"]
+    assert predict.main([*flags, *more]) == 0
+    return [json.loads(line) for line in output.read_text().splitlines()]

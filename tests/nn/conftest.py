@@ -1,4 +1,4 @@
-"""A tiny BERT, and two rows for it."""
+"""A tiny BERT, two rows for it, and random numbers."""
 
 import jax
 import numpy as np
@@ -23,3 +23,8 @@ def params(model):
 def inputs():
     tokens = np.random.default_rng(3).integers(0, 20, (2, 5))
     return {"tokens": tokens, "mask": np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Low-rank patches at single layers: dropout, folding, stacks, batches, bad input."""
+"""Low-rank patches of dense layers: dropout, folding, stacks, batches, bad input."""
 
 from typing import ClassVar
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from single_sites import dense_site, drawn, moved, near
 
 from tl_jax import nn
 from tl_jax.nn.dense import dropout
@@ -42,36 +43,6 @@ DENSE = {
     "lokr whole": lokr(9, ".*/lin"),
     "three": chain(loha(1, ".*/lin"), dora(2, ".*/lin"), lora(1, ".*/lin")),
 }
-CONVOLUTIONS = {
-    "lora": lora(2, "conv"),
-    "dora": dora(2, "conv"),
-    "loha": loha(2, "conv"),
-    "loha of cores": loha(2, "conv", effective=True),
-    "lokr": lokr(1, "conv", factor=2),
-    "lokr of cores": lokr(1, "conv", effective=True),
-    "two": chain(lora(1, "conv"), dora(1, "conv")),
-}
-
-
-def drawn(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
-
-
-def dense_site(seed=0):
-    return {"kernel": drawn(6, 8, seed=seed), "bias": drawn(8, seed=seed + 1)}
-
-
-def moved(params, seed=9):
-    """Values that no initialiser makes."""
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(
-        lambda x: x + 0.3 * rng.standard_normal(x.shape, np.float32), params
-    )
-
-
-def near(found, expected, tolerance=1e-5):
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
 def layer_of(plan, x):
@@ -130,50 +101,6 @@ def test_stacked_layers_scan_and_adapters_stack(method):
     near(jax.vmap(run)(stacked), jnp.stack([run(patch) for patch in patches]))
 
 
-@pytest.mark.parametrize("method", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_a_convolution_s_fold_is_exact(method):
-    site = {"kernel": drawn(3, 3, 4, 6), "bias": drawn(6)}
-    plan = method(KEY, full({"conv": site}))
-    x = drawn(2, 7, 8, 4, seed=3)
-
-    def run(plan):
-        return nn.conv(plan.params["conv"], x, stride=2)
-
-    near(run(plan), nn.conv(site, x, stride=2))
-    plan = plan._replace(params=moved(plan.params))
-    folded = fold(plan)
-    assert set(folded.params["conv"]) == {"kernel", "bias"}
-    near(run(folded), run(plan))
-
-
-def test_a_convolution_s_lora_is_a_convolution_and_a_product():
-    plan = lora(2, "conv", 3.0)(KEY, full({"conv": {"kernel": drawn(3, 3, 4, 6)}}))
-    site = moved(plan.params)["conv"]
-    own, x = site["patch"]["lora"], drawn(2, 7, 8, 4, seed=3)
-    low = nn.conv({"kernel": own.a}, x, stride=2)
-    want = nn.conv({"kernel": site["kernel"]}, x, stride=2)
-    near(nn.conv(site, x, stride=2), want + own.scale * (low @ own.b))
-
-
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_table_s_lora_adds_rows(tied):
-    plan = lora(2, "words", 3.0, leaf="embedding", tied=tied)(
-        KEY, full({"words": {"embedding": drawn(7, 4)}})
-    )
-    own, ids = plan.params["words"]["patch"]["lora"], jnp.array([[0, 3], [6, 3]])
-    assert not np.any(own.a)
-    assert np.all(own.b != 0)
-    site = moved(plan.params)["words"]
-    own = site["patch"]["lora"]
-    table = site["embedding"] + own.scale * (own.a @ own.b)
-    near(nn.embed(site, ids), table[ids])
-    # a tied output layer reads the table: it sees what stands in it, and only that
-    seen = nn.weight(site, "embedding")
-    near(seen, table if tied else site["embedding"])
-    folded = fold(full({"words": site})).params["words"]
-    near(nn.embed(folded, ids), table[ids])
-
-
 @pytest.mark.parametrize(
     ("method", "name"),
     [
@@ -195,48 +122,6 @@ def test_dropout_acts_on_the_branch_alone(method, name):
     branch = nn.dense(site, dropped) - nn.dense(base, dropped)
     near(nn.dense(site, x, key=key), nn.dense(base, x) + branch)
     assert np.abs(nn.dense(site, x, key=key) - nn.dense(site, x)).max() > 0.1
-
-
-def test_dora_s_dropout_is_peft_s():
-    """x W + (g - 1) x' W + g s x' a b with x' the dropped input."""
-    plan = dora(2, "lin", rate=0.5)(KEY, full({"lin": dense_site()}))
-    site, x, key = moved(plan.params)["lin"], drawn(4, 5, 6, seed=3), jax.random.key(7)
-    own, kernel = site["patch"]["dora"], np.asarray(site["kernel"])
-    delta = np.asarray(own.scale * own.a @ own.b)
-    gain = np.asarray(own.magnitude) / np.linalg.norm(kernel + delta, axis=0)
-    dropped = np.asarray(dropout(x, 0.5, stable_key(key, "dora")))
-    added = (gain - 1) * (dropped @ kernel) + gain * (dropped @ delta)
-    near(nn.dense(site, x, key=key), x @ kernel + added + site["bias"])
-
-
-def test_dora_s_norm_has_no_gradient():
-    """By hand: with the norm held still, and not as the whole derivative has it."""
-    plan = dora(2, "lin")(KEY, full({"lin": dense_site()}))
-    site, x = moved(plan.params)["lin"], drawn(5, 6, seed=3)
-    own, target = site["patch"]["dora"], drawn(5, 8, seed=4)
-    held = jnp.linalg.norm(site["kernel"] + own.scale * own.a @ own.b, axis=0)
-
-    def by_hand(a, held):
-        kernel = site["kernel"] + own.scale * a @ own.b
-        norm = jnp.linalg.norm(kernel, axis=0) if held is None else held
-        return ((own.magnitude / norm) * (x @ kernel) * target).sum()
-
-    def ours(a):
-        patch = {"dora": type(own)(a, own.b, own.magnitude, own.scale)}
-        return (nn.dense(site | {"patch": patch}, x) * target).sum()
-
-    found = jax.grad(ours)(own.a)
-    near(found, jax.grad(by_hand)(own.a, held))
-    whole = jax.grad(by_hand)(own.a, None)
-    assert np.abs(found - whole).max() > 0.1 * np.abs(whole).max()
-
-
-def test_a_zero_column_stays_zero():
-    kernel = drawn(6, 8).at[:, 2].set(0)
-    plan = dora(2, "lin")(KEY, full({"lin": {"kernel": kernel}}))
-    y = nn.dense(plan.params["lin"], drawn(3, 6))
-    assert not np.any(y[:, 2])
-    assert np.all(np.isfinite(y))
 
 
 @pytest.mark.parametrize("method", DENSE.values(), ids=DENSE)
