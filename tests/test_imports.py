@@ -153,3 +153,11 @@ def test_importing_everything_is_quick():
     seconds, loaded = timed_import(", ".join(own))
     assert not loaded & HEAVY
     assert seconds < alone + 2
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """They are imported by name alone: of two, a process would know the first."""
+    files = [*(ROOT / "tests").rglob("*.py")]
+    names = [file.stem for file in files if file.stem != "conftest"]
+    twice = {name for name in names if names.count(name) > 1}
+    assert not twice

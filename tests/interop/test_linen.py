@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from linen_modules import Transformer, perturbed, tokens
 
-from tests.interop.given import Transformer, perturbed, tokens
 from tests.interop.patches import beside, times
 from tl_jax.algorithms import supervised
 from tl_jax.interop import linen, over_layers

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from linen_modules import Feed, Pictures, images, perturbed
 
-from tests.interop.given import Feed, Pictures, images, perturbed
 from tests.interop.patches import beside, times
 from tl_jax.interop import branch_adapter, linen, over_layers
 from tl_jax.nn import Fixed, Running

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx as fnx
+from linen_modules import perturbed
 
-from tests.interop.given import perturbed
 from tests.interop.patches import beside
 from tl_jax.algorithms import supervised
 from tl_jax.interop import equinox, nnx
