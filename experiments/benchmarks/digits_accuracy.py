@@ -113,7 +113,8 @@ def ours(method: str, pair: Pair, steps: int, seed: int) -> Judged:
     from tl_jax.types import Player
 
     key, (weights, second) = jax.random.key(seed), starts(seed)
-    model = conv4(size=meta.SIDE, channels=1, filters=FILTERS, classes=CLASSES)
+    how = dict(size=meta.SIDE, channels=1, filters=FILTERS, classes=CLASSES)
+    model = conv4(**how, form="lax")
     critic = mlp(model.width, (HIDDEN, HIDDEN), classes=1, batch_norms=True)
 
     def player(model: Any, flat: dict) -> Player:
