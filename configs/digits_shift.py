@@ -69,7 +69,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.spec = "shape:conv4"
     config.model.filters = 32
     config.model.channels = 1
-    config.model.form = "lax"  # the fastest for so few filters
     config.data.size = 28
     config.steps = 200
     config.batch_size = 64

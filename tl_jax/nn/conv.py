@@ -49,12 +49,12 @@ def conv(
     as TensorFlow has it (what is odd goes to the end), "valid" for none, a number for
     each side as in torch, or pairs for height and width.
 
-    `form` says how, with equal results: "lax" is XLA's convolution; "taps" one product
-    for each place of the kernel, right where kernels are batched or differentiated
-    twice; "auto" takes what is fastest, on CPUs in the forms of `nn.convolved`. Groups
-    of several channels are XLA's in each form. `rules` say how "auto" is
-    differentiated (`nn.rules`); "lax" and "taps" have no rule by hand but that of
-    `product` in half precision.
+    `form` says how, with equal results: "lax" is XLA's convolution, on CPUs many times
+    slower within a `scan`; "taps" one product for each place of the kernel, right where
+    kernels are batched or differentiated twice; "auto" takes what is fastest, on CPUs
+    in the forms of `nn.convolved`. Groups of several channels are XLA's in each form.
+    `rules` say how "auto" is differentiated (`nn.rules`); "lax" and "taps" have no rule
+    by hand but that of `product` in half precision.
 
     Raises `NoMatch` for an unknown form, rules or padding, ValueError for channels
     that don't fit and for an image smaller than the window.
