@@ -134,8 +134,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.mesh.host_devices = 0  # make a CPU look like so many devices; 0: as it is
 
     config.every = ConfigDict()
-    # Steps in one compiled call. On CPUs XLA's own convolutions ("lax", and strided
-    # ones of "auto") are many times slower in a call of several.
+    # Steps in one compiled call. On CPUs convolutions of the form "lax" are many times
+    # slower in a call of several.
     config.every.call = 1
     config.every.log = 10
     config.every.evaluate = 0  # 0: ten times a run

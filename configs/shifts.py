@@ -1,8 +1,8 @@
 """Ways to learn from one domain for another, as data; configs add rates of their own.
 
 Strengths, kernels, temperatures and thresholds are those of the papers, and none was
-tuned. Critics have TLlib's batch norms, as validation on the source has it, too
-(`configs/digits_shift.py`).
+tuned. Critics have TLlib's batch norms since scores of digits were seen without;
+validation on the source chooses them, too (`configs/digits_shift.py`).
 """
 
 from ml_collections import ConfigDict

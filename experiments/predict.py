@@ -13,7 +13,8 @@ texts it reads .txt (a text a line), .csv, .tsv or .jsonl, with the study's text
 knows no classes: it learns those of --support, a folder with a sub-folder a class, or
 a .csv, .tsv or .jsonl with texts and labels; any number of examples a class. Writes
 .jsonl or .csv, or a table to the terminal. Without --strategy it takes the one that
-was best on validation.
+was best on validation. One that aligns features of two domains (`align`) reads the
+study's own rows again, to fit its map.
 Exit codes: 0 done, 2 a bad argument, file or folder.
 """
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from tl_jax.nn.conv import conv
 from tl_jax.nn.convolved import (
+    FEW,
     convolved,
     fast_convolved,
     plain_convolved,
@@ -174,3 +176,29 @@ def test_the_rule_works_under_vmap():
     each = jax.vmap(lambda x: jax.grad(partial(total, own), 1)(x[None], kernel))
     every = jax.vmap(lambda x: jax.grad(partial(total, plain), 1)(x[None], kernel))
     chex.assert_trees_all_close(each(x), every(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_few_channels_are_convolved_as_many(channels):
+    """Value and both gradients, and forward mode where taps take over."""
+    x = jax.random.normal(jax.random.key(0), (2, 7, 6, channels))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, channels, 8))
+
+    def total(form, x, kernel):
+        return jnp.sin(conv({"kernel": kernel}, x, padding=1, form=form)).sum()
+
+    for order in (0, 1):
+        grad = jax.grad(total, (1, 2)[order])
+        got, want = grad("auto", x, kernel), grad("lax", x, kernel)
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+    def along(kernel):
+        return total("auto", x, kernel)
+
+    if channels > FEW:
+        with pytest.raises(TypeError, match="forward-mode"):
+            jax.jvp(along, (kernel,), (kernel,))
+    else:
+        _, slope = jax.jvp(along, (kernel,), (kernel,))
+        want = jnp.vdot(jax.grad(along)(kernel), kernel)
+        np.testing.assert_allclose(slope, want, rtol=1e-3)
