@@ -34,7 +34,7 @@ def strategies(ways: int) -> dict:
     """Every method of the study."""
     inner = {"rate": 0.1, "steps": 5}
     metric = {"ways": ways, "norm": "running"}
-    maml = {"learner": "maml", "inner": inner, "tasks": "map", "test_steps": 10}
+    maml = {"learner": "maml", "inner": inner, "tasks": "auto", "test_steps": 10}
     tuned = {"learner": "fine_tune", "inner": {"rate": 0.01, "steps": 20}}
     classes = {"train": "classes"}
     return {
@@ -52,7 +52,7 @@ def strategies(ways: int) -> dict:
         ),
         "fine_tune": strategy(
             "Fine-tuning",
-            tuned | {"tasks": "map"},
+            tuned | {"tasks": "auto"},
             "trained on all classes at once, then on the support set",
             **classes,
         ),
@@ -78,7 +78,7 @@ def strategies(ways: int) -> dict:
         ),
         "reptile": strategy(
             "Reptile",
-            {"learner": "reptile", "tasks": "map", "test_steps": 10}
+            {"learner": "reptile", "tasks": "auto", "test_steps": 10}
             | {"inner": {"optimiser": "adam0", "rate": 1e-3, "steps": 5}},
             rate=1.0,
             optimiser="sgd",

@@ -37,7 +37,7 @@ def strategies() -> dict:
     """Every method of the study."""
     still = {"frozen": True, "steps": 0}
     first = {"steps": 3, "mode": "first_order", "rate": 0.1}
-    maml = {"learner": "maml", "tasks": "map", "test_steps": 5}
+    maml = {"learner": "maml", "tasks": "auto", "test_steps": 5}
     return {
         "centroid": {
             "title": "Nearest centroid",
@@ -57,7 +57,7 @@ def strategies() -> dict:
             "plan": (FREEZE, LORA),
             "learner": {
                 "learner": "setfit",
-                "tasks": "map",
+                "tasks": "auto",
                 "inner": {
                     "optimiser": "adam",
                     "rate": 1e-3,

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from ml_collections import ConfigDict
 
@@ -17,6 +17,7 @@ from experiments.algorithms import (
 from experiments.inner_loops import Rates, make_inner
 from experiments.learner_table import CLASSES, LEARNERS, Entry
 from tl_jax.algorithms import augmented_steps, meta, per_task
+from tl_jax.algorithms.meta.tasks import Tasks
 from tl_jax.tree import no_match, one_of
 from tl_jax.types import Algorithm, Player
 
@@ -38,7 +39,7 @@ def few_shot(table: Mapping[str, Any], train: str, at: str, task: str) -> Recipe
     table, entry = _named(table, where, task)
     _check_training(entry, train, at, task)
     tasks = table.pop("tasks", "vmap")
-    one_of(f"{where}.tasks", tasks, ("vmap", "map"))
+    one_of(f"{where}.tasks", tasks, get_args(Tasks))
     inner, cast = None, _cast(entry, table, where)
     if "inner" in arguments(entry):
         own = table.pop("inner", {}), f"{where}.inner"

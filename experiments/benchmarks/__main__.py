@@ -1,7 +1,8 @@
-"""Time tl_jax against its peers, paired and interleaved, on this machine's CPU.
+"""Time tl_jax against its peers, paired and interleaved, on this machine.
 
     python -m experiments.benchmarks
     python -m experiments.benchmarks --rows lora,full --rounds 7 --out runs/benchmarks
+    python -m experiments.benchmarks --device gpu --out runs/benchmarks_gpu
 
 Each side runs in a process of its own, is warmed up, and takes its turn in every
 round. A round that another process disturbed is thrown away and repeated. The folder
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import tables
+from experiments.benchmarks.accelerator import CHOICES
 from experiments.benchmarks.client import INSTALL
 from experiments.benchmarks.kinds import Row
 from experiments.benchmarks.measure import Settings, measure
@@ -43,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--out", type=Path, default=Path("runs/benchmarks"), help="folder of the output"
     )
+    where = "the CPU (default), or the first GPU: float32 in TF32, its memory's peak"
+    add("--device", choices=CHOICES, default="cpu", help=where)
     keep = "count disturbed rounds, too: for trying things out, never for figures"
     add("--keep-disturbed", action="store_true", help=keep)
     add("--list", action="store_true", help="name the rows and what they do, then end")
@@ -126,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     attempts = given.attempts or 3 * given.rounds
     settings = Settings(given.rounds, attempts, given.warm, given.keep_disturbed)
+    settings = settings._replace(device=given.device)
     results = run(rows, settings, given.out)
     print(tables.table(results))
     sides = [side for result in results for side in result["sides"]]

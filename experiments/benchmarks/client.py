@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import source
+from experiments.benchmarks.accelerator import SETTINGS, Device
 from experiments.benchmarks.kinds import Side
 
 TIMEOUT = 1200.0
@@ -39,12 +40,10 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
-def environment(side: Side, cache: Path) -> dict[str, str]:
-    """What a worker runs in: the CPU, and caches of compiled programs of its own."""
+def environment(side: Side, cache: Path, device: Device = "cpu") -> dict[str, str]:
+    """What a worker runs in: the device, and caches of programs of its own."""
     own = {
         "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *filter(None, sys.path)]),
-        "JAX_PLATFORMS": "cpu",
-        "CUDA_VISIBLE_DEVICES": "",
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
@@ -52,26 +51,32 @@ def environment(side: Side, cache: Path) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
     }
-    return os.environ | own | dict(side.env)
+    return os.environ | SETTINGS[device] | own | dict(side.env)
 
 
 class Worker:
     """A running side. Use it as a context: leaving it ends the process."""
 
     def __init__(
-        self, side: Side, cache: Path, log: Path, timeout: float = TIMEOUT
+        self,
+        side: Side,
+        cache: Path,
+        log: Path,
+        timeout: float = TIMEOUT,
+        device: Device = "cpu",
     ) -> None:
         self.side, self._log, self._timeout = side, log, timeout
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "experiments.benchmarks.worker", side.build]
         command += [json.dumps(side.options), "--allocator", side.allocator]
+        command += ["--device", device, "--framework", side.framework]
         with log.open("w") as errors:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=environment(side, cache),
+                env=environment(side, cache, device),
             )
 
     def __enter__(self) -> "Worker":

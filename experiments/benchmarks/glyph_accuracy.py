@@ -100,7 +100,7 @@ def ours(method: str, weights: meta.Arrays, steps: int, seed: int, count: int):
     else:
         learner = prototypical(model, meta.WAYS)
     players = {"model": Player(model, plan, optax.adam(meta.META_RATE))}
-    made = episodic(players, learner, meta_ours.crossed, tasks="map")
+    made = episodic(players, learner, meta_ours.crossed, tasks="auto")
     state, frozen = made.init(seed_key(seed), players)
     step, spent = jax.jit(made.step, donate_argnums=0), 0.0
     for i, own in enumerate(batches(steps, seed)):

@@ -72,7 +72,7 @@ def tensor(batch: int, size: int) -> Any:
     """The same images for torch, [B 3 H W] with channels last in memory."""
     import torch
 
-    turned = torch.from_numpy(images(batch, size)).permute(0, 3, 1, 2)
+    turned = torch.as_tensor(images(batch, size)).permute(0, 3, 1, 2)
     return turned.contiguous(memory_format=torch.channels_last)
 
 

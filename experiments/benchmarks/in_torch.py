@@ -16,7 +16,8 @@ def precision(dtype: str) -> Any:
 
     if dtype == "float32":
         return nullcontext()
-    return torch.autocast("cpu", dtype=getattr(torch, dtype))
+    kind = torch.get_default_device().type
+    return torch.autocast(kind, dtype=getattr(torch, dtype))
 
 
 def adamw(module: Any, rate: float, weight_decay: float = 0.01) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from experiments.benchmarks import products, stats
+from experiments.benchmarks.accelerator import Device
 from experiments.benchmarks.client import TIMEOUT, Worker, WorkerError, missing
 from experiments.benchmarks.kinds import Row, Side
 from experiments.benchmarks.load import foreign, sample
@@ -34,6 +35,7 @@ class Settings(NamedTuple):
     keep_disturbed: bool = False
     least: float = LEAST
     timeout: float = TIMEOUT
+    device: Device = "cpu"
 
 
 COPIED = ("name", "title", "work", "examples", "product")
@@ -69,10 +71,12 @@ def measure(row: Row, settings: Settings, logs: Path, say: Say = to_stderr) -> R
 
 def context(sides: Sequence[Result]) -> Result:
     """Machine, date, and the versions that the workers found."""
+    found = {side.get("gpu") for side in sides} - {"", None}
+    where = "".join(f"{name}, " for name in sorted(found)) + machine()
     found = {name: v for side in sides for name, v in side["versions"].items()}
     today = datetime.date.today().isoformat()
     python = {"python": platform.python_version()}
-    return {"machine": machine(), "date": today, "versions": found | python}
+    return {"machine": where, "date": today, "versions": found | python}
 
 
 def machine() -> str:
@@ -97,7 +101,8 @@ class _Place(NamedTuple):
         """A worker with the side's own cache of programs."""
         name = "".join(c if c.isalnum() else "-" for c in side.name)
         cache, file = self.scratch / name, self.logs / f"{name}{log}.txt"
-        return Worker(side, cache, file, self.settings.timeout)
+        settings = self.settings
+        return Worker(side, cache, file, settings.timeout, settings.device)
 
 
 def _line(side: Side, row: Row) -> Result:

@@ -109,7 +109,7 @@ def training(
     """A call takes one step of Adam on each batch, all of them in one program.
 
     `learner(plan)` makes the learner. With `parts` above 1 the tasks are shared by
-    that many devices of the host.
+    that many devices of the host, where that is what computes.
     """
     import jax
     import optax
@@ -119,6 +119,7 @@ def training(
     from tl_jax.tree import unflatten
     from tl_jax.types import Player
 
+    parts = parts if jax.default_backend() == "cpu" else 1
     _, stats = model.init(jax.random.key(0))
     plan = full(unflatten(jax.device_put(dict(weights))), stats)
     players = {PLAYER: Player(model, plan, optax.adam(meta.META_RATE))}

@@ -44,7 +44,7 @@ def tensors(arrays: Arrays) -> dict:
             array = array.transpose(0, 1, 4, 2, 3)
         elif array.dtype.kind == "i":
             array = array.astype(np.int64)
-        found[name] = torch.from_numpy(np.ascontiguousarray(array))
+        found[name] = torch.as_tensor(np.ascontiguousarray(array))
     return found
 
 

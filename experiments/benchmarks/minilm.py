@@ -80,8 +80,8 @@ def classifier(body: Any) -> Any:
             self.head = torch.nn.Linear(WIDTH, CLASSES)
             kernel, bias = head()
             with torch.no_grad():
-                self.head.weight.copy_(torch.from_numpy(kernel.T))
-                self.head.bias.copy_(torch.from_numpy(bias))
+                self.head.weight.copy_(torch.as_tensor(kernel.T))
+                self.head.bias.copy_(torch.as_tensor(bias))
 
         def forward(self, tokens: Any, mask: Any) -> Any:
             return self.head(pooled(self.body, tokens, mask))
@@ -101,4 +101,4 @@ def tensors() -> tuple[Any, Any]:
     import torch
 
     made = batch()
-    return tuple(torch.from_numpy(made[n]).long() for n in ("tokens", "mask"))
+    return tuple(torch.as_tensor(made[n]).long() for n in ("tokens", "mask"))

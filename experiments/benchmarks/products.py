@@ -58,7 +58,8 @@ def with_jax(shapes: Sequence[Shape], dtypes: Sequence[str]) -> Ready:
     rates = {}
     for dtype in dtypes:
         for m, k, n in shapes:
-            a, b = jnp.ones((m, k), dtype), jnp.ones((k, n), dtype)
+            a = jax.random.normal(jax.random.key(0), (m, k), dtype)
+            b = jax.random.normal(jax.random.key(1), (k, n), dtype)
 
             def call(a: jax.Array = a, b: jax.Array = b) -> None:
                 product(a, b).block_until_ready()
@@ -75,11 +76,13 @@ def with_torch(shapes: Sequence[Shape], dtypes: Sequence[str]) -> Ready:
     for dtype in dtypes:
         for m, k, n in shapes:
             kind = getattr(torch, dtype)
-            a, b = torch.ones((m, k), dtype=kind), torch.ones((k, n), dtype=kind)
+            a, b = torch.randn((m, k), dtype=kind), torch.randn((k, n), dtype=kind)
             out = torch.empty((m, n), dtype=kind)
 
             def call(a=a, b=b, out=out) -> None:
                 torch.mm(a, b, out=out)
+                if out.is_cuda:
+                    torch.cuda.synchronize()
 
             rates[label((m, k, n), dtype)] = best_rate(call, (m, k, n))
     return Ready(lambda: None, facts=lambda: rates)

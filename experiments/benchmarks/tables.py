@@ -9,7 +9,7 @@ Result = dict[str, Any]
 NOTHING = "–"
 HEAD = (
     *("work", "side", "time of a call", "peer / ours", "examples/s", "GFLOP/s"),
-    *("share of GEMM peak", "peak RSS, MB", "compile cold / warm, s"),
+    *("share of GEMM peak", "peak memory, MB", "compile cold / warm, s"),
     "rounds (thrown away)",
 )
 NOTES = (

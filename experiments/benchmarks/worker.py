@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.allocator import keep_memory
+from experiments.benchmarks import accelerator
+from experiments.benchmarks.accelerator import Device
 from experiments.benchmarks.kinds import Ready
 
 PACKAGES = {
@@ -35,8 +37,10 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 class Server:
     """Answers requests about one side."""
 
-    def __init__(self, make: Callable[[], Ready]) -> None:
-        self._make = make
+    def __init__(
+        self, make: Callable[[], Ready], device: Device = "cpu", framework: str = ""
+    ) -> None:
+        self._make, self._where = make, (device, framework)
         self._ready: Ready | None = None
         self._first = self._fastest = 0.0
         self._peak = 0.0
@@ -45,7 +49,10 @@ class Server:
     def ready(self) -> Ready:
         """The work, built by the first request that needs it."""
         if self._ready is None:
-            self._ready = self._make()
+            accelerator.prepare(*self._where)
+            ready = self._make()
+            call = accelerator.waited(ready.call, *self._where)
+            self._ready = ready._replace(call=call)
         return self._ready
 
     def warm(self, calls: int = 3) -> dict[str, Any]:
@@ -67,13 +74,19 @@ class Server:
         return {"seconds": _seconds(all_of_them) / repeats}
 
     def rss(self) -> dict[str, Any]:
-        """Peak resident megabytes: of the process's life, and since `warm`."""
+        """Peak resident megabytes: of the process's life, and since `warm`.
+
+        On a GPU the peak of its memory, which has no second beginning.
+        """
+        device, framework = self._where
+        if device == "gpu":
+            return {"peak_mb": accelerator.peak_mb(framework)}
         now = _peak_mb()
         return {"peak_mb": max(self._peak, now), "timed_mb": now}
 
     def info(self) -> dict[str, Any]:
         """What there is to know beside seconds and memory."""
-        ready = self.ready
+        ready, (device, framework) = self.ready, self._where
         compiled = ready.compile_seconds
         if compiled is None and ready.compiles:
             compiled = self._first - self._fastest
@@ -83,6 +96,7 @@ class Server:
             "compile_seconds": compiled,
             "facts": ready.facts(),
             "versions": {name: version(name) for name in loaded},
+            "gpu": accelerator.name(framework) if device == "gpu" else "",
         }
 
 
@@ -142,6 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("build", help="module:function that returns what to time")
     parser.add_argument("options", nargs="?", default="{}", help="its arguments, JSON")
     parser.add_argument("--allocator", choices=("keep", "system"), default="keep")
+    parser.add_argument("--device", choices=accelerator.CHOICES, default="cpu")
+    parser.add_argument("--framework", default="", help="jax or torch")
     given = parser.parse_args(argv)
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -153,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = getattr(importlib.import_module(module), function)
         return found(**json.loads(given.options))
 
-    return serve(Server(make), sys.stdin, out)
+    return serve(Server(make, given.device, given.framework), sys.stdin, out)
 
 
 if __name__ == "__main__":

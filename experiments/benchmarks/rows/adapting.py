@@ -54,8 +54,8 @@ def with_tllib(method: str, network: str, compile: bool, dtype: str) -> Ready:
     from torch.nn import functional as F
 
     data = data_of(network)
-    both = torch.from_numpy(_rows(data, network))
-    labels = torch.from_numpy(data["labels"]).long()
+    both = torch.as_tensor(_rows(data, network))
+    labels = torch.as_tensor(data["labels"]).long()
     body, head, width = their_network(network)
     less, parts = 0.0, [body, head]
     if method == "dann":

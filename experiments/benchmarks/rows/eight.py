@@ -56,7 +56,7 @@ def with_peft(compile: bool, dtype: str) -> Ready:
     from peft import LoraConfig, get_peft_model
 
     made = minilm.batch(BATCH, LENGTH)
-    tokens, mask = (torch.from_numpy(made[n]).long() for n in ("tokens", "mask"))
+    tokens, mask = (torch.as_tensor(made[n]).long() for n in ("tokens", "mask"))
     steps, taken = [], time.perf_counter()
     for _ in range(COUNT):
         config = LoraConfig(

@@ -65,7 +65,7 @@ def with_peft(name: str) -> Ready:
         module.enable_input_require_grads()
     module.gradient_checkpointing_enable({"use_reentrant": False})
     module.train()
-    words = torch.from_numpy(tokens()).long()
+    words = torch.as_tensor(tokens()).long()
 
     def logits() -> Any:
         return module(input_ids=words).logits[:, :-1].reshape(-1, WORDS)

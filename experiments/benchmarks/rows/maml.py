@@ -42,7 +42,7 @@ def glyphs_with_us(
     filters: int, count: int, down: Down, first_order: bool, parts: int = 1
 ) -> Ready:
     """The library's side of the Conv4; `parts` devices of the host share the tasks."""
-    how = dict(tasks="map", parts=parts)
+    how = dict(tasks="auto", parts=parts)
     return meta_ours.on_glyphs(filters, count, down, INNER, first_order, **how)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,9 @@ from tl_jax.algorithms.core import (
     sequence,
 )
 from tl_jax.algorithms.meta.learner import Learner, Loss, Seen, mean_loss
-from tl_jax.algorithms.meta.tasks import Tasks, over_tasks
+from tl_jax.algorithms.meta.tasks import Tasks, chosen, over_tasks
 from tl_jax.algorithms.rules import accumulated, clipped, plain
-from tl_jax.tree import merge, one_of
+from tl_jax.tree import merge
 from tl_jax.types import (
     Algorithm,
     Array,
@@ -58,7 +58,7 @@ def episodic(
     of `query`.
     """
 
-    one_of("tasks", tasks, get_args(Tasks))
+    tasks = chosen(tasks)
 
     def weigh(batch: Batch) -> Array:
         return _counts(batch["query"]).sum()
