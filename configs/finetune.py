@@ -9,6 +9,9 @@ The argument names strategies (`full` where there is none, `lora,full` compares 
 - `lora`: low-rank products beside queries and values (Hu et al., 2021)
 - `rslora`, `lora_plus`, `dora`, `pissa`, `olora`, `adalora`, `vera`, `loha`, `lokr`:
   its kin, at rates that were not tuned (`tl_jax/transfer/low_rank`)
+- `fish`, `eva`: the numbers with most Fisher information (Sung et al., 2021), LoRA
+  along what layers read (Paischer et al., 2024): what data tell of weights is a file
+  that `python -m experiments.measure` makes first
 - `qlora`: LoRA over a base of 4 bits (Dettmers et al., 2023)
 - `ia3`, `sparse`: factors; the largest numbers of kernels (`tl_jax/transfer/scaling`)
 - `houlsby`, `pfeiffer`, `parallel`, `compacter`, `adapter_drop`: adapters
@@ -66,6 +69,8 @@ def get_config(arg: str = "") -> ConfigDict:
             "qlora": strategies.QLORA | {"rate": 5e-4},
             "ia3": strategies.IA3 | {"rate": 5e-3},
             "sparse": strategies.SPARSE | {"rate": 2e-4},
+            "fish": strategies.FISH | {"rate": 2e-4},
+            "eva": strategies.EVA | {"rate": 5e-4},
             "houlsby": strategies.HOULSBY | {"rate": 1e-3},
             "pfeiffer": strategies.PFEIFFER | {"rate": 1e-3},
             "parallel": strategies.PARALLEL | {"rate": 1e-3},

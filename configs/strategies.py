@@ -208,6 +208,36 @@ SPARSE = {
         HEAD,
     ),
 }
+FISH = {
+    "title": "FISH mask",
+    "note": "the 0.5 % of the blocks' numbers with most Fisher information, and the "
+    "head; `experiments.measure` makes the file",
+    "plan": (
+        FREEZE,
+        {
+            "transform": "fish_mask",
+            "scores": "runs/measured/fisher.safetensors",
+            "share": 0.005,
+            "where": "blocks/.*",
+        },
+        HEAD,
+    ),
+}
+EVA = {
+    "title": "EVA",
+    "note": "LoRA along what query and value read; `experiments.measure` makes the "
+    "file of moments",
+    "plan": (
+        FREEZE,
+        {
+            "transform": "eva",
+            "moments": "runs/measured/moments.safetensors",
+            "rank": 8,
+            "where": QV,
+        },
+        HEAD,
+    ),
+}
 PLATEAU = {
     "title": "Gradual unfreezing by plateau",
     "note": "one block more where validation stands still, then everything",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from experiments.measured import TRANSFORMS
 from tl_jax import transfer
 from tl_jax.tree import no_match
 from tl_jax.types import Transfer
@@ -29,6 +30,8 @@ def called(make: Callable, given: Mapping[str, Any], at: str) -> Any:
         )
     try:
         return make(**given)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{at}: {error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{at}: {error}") from error
 
@@ -36,9 +39,10 @@ def called(make: Callable, given: Mapping[str, Any], at: str) -> Any:
 def make_transfer(plan: Any, at: str, given: Mapping[str, Any] = NONE) -> Transfer:
     """The chain of a list of `{"transform": name, argument: value, ...}`.
 
-    A name is one of `tl_jax.transfer`, or `package.module:function` for a method in a
-    file of its own. An argument that no table says is filled from `given`, by name.
-    Raises with the place in the config and the nearest name.
+    A name is one of `tl_jax.transfer`, with a file of `experiments.measure` in place
+    of what data tell, or `package.module:function` for a method in a file of its own.
+    An argument that no table says is filled from `given`, by name. Raises with the
+    place in the config and the nearest name.
     """
     made = []
     for i, step in enumerate(plan):
@@ -74,7 +78,7 @@ def find_transform(name: str, at: str) -> Callable[..., Transfer]:
         other: value
         for other, value in vars(transfer).items()
         if callable(value) and _returns_transfer(value)
-    }
+    } | TRANSFORMS
     if name not in known:
         raise no_match(f"{at}: transform", name, known)
     return known[name]
