@@ -2,6 +2,14 @@
 
 python -m experiments.main --config configs/peft_study.py --workdir runs/peft
 
+Two more begin with what the training rows tell:
+
+for what in fisher moments; do
+  python -m experiments.measure --what=$what --config configs/peft_study.py \
+      --where='blocks/.*' --rows=200 --workdir runs/measured
+done
+python -m experiments.main --config configs/peft_study.py:eva,fish --workdir runs/more
+
 VADER's tweets, positive or negative, 100 labels a class for training and 40 for
 validation, 300 test tweets cut to 32 tokens; 30 steps of 16 for every method, three
 seeds. The report holds accuracy, trainable parameters, milliseconds a step, memory,
@@ -79,8 +87,22 @@ METHODS = {
 }
 
 
+FROM = "runs/measured/{}.safetensors"
+MEASURED = {
+    "eva": low_rank("eva", "EVA", 5e-3, alpha=16.0, moments=FROM.format("moments")),
+    "fish": method(
+        "FISH mask",
+        1e-3,
+        {"transform": "fish_mask", "share": 0.005, "where": "blocks/.*"}
+        | {"scores": FROM.format("fisher")},
+        note="the 0.5 % of the blocks with most Fisher information",
+    ),
+}
+"""Methods that begin with what data tell, in files of `experiments.measure`."""
+
+
 def get_config(arg: str = "") -> ConfigDict:
-    """All methods, or those whose names `arg` gives with commas."""
+    """All but the measured, or those methods whose names `arg` gives with commas."""
     config = base.get_config()
     config.name = "peft_study"
     config.seeds = (0, 1, 2)
@@ -98,5 +120,5 @@ def get_config(arg: str = "") -> ConfigDict:
     config.select = "last"
     config.model.dropout = 0.0
     config.allocator = "keep"
-    config.strategies = ConfigDict(METHODS)
+    config.strategies = ConfigDict(METHODS | MEASURED)
     return config

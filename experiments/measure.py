@@ -23,7 +23,7 @@ devices are those of `experiments.main`, whose `--help` tells of them.
 import re
 import sys
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import jax
@@ -41,7 +41,7 @@ from tl_jax import transfer
 from tl_jax.checkpoint import write_atomic
 from tl_jax.transfer.scaling.sparse import plain_leaves
 from tl_jax.tree import matches, one_of, put
-from tl_jax.types import Array, Params, Stream
+from tl_jax.types import Array, Params, Stats, Stream
 
 FLAG = re.compile(r"--(what|where|rows)=(.*)", re.DOTALL)
 ROWS = ("classification", "multilabel", "regression")
@@ -60,6 +60,8 @@ def measure(
             f"config.shift.target is {config.shift.target!r}: one domain is looked at; "
             "expected none"
         )
+    if jax.process_count() > 1:
+        raise ValueError("a measurement is the work of one process; start it alone")
     console = Console(stderr=True, highlight=False)
     fetch_assets(config, console)
     problem, seed = make_problem(config), config.seeds[0]
@@ -84,16 +86,20 @@ def fisher(
     plan = transfer.full(problem.base.params, problem.base.stats)
     head = transfer.new_head(problem.outputs, model.width)
     params = head(jax.random.key(seed), plan).params
-    leaves = plain_leaves(params)
-    held = {path: leaves[path] for path in matches(where, leaves, "--where")}
+    names = matches(where, plain_leaves(params), "--where")
 
-    def log_likelihood(moving: Params, example: Stream) -> Array:
-        one = jax.tree.map(lambda x: x[None], example)
-        whole = reduce(lambda tree, item: put(tree, *item), moving.items(), params)
-        outputs, _ = model.apply(whole, plan.stats, one["inputs"])
-        return -(problem.task.loss(outputs, one) * one["weight"])[0]
+    def scores(params: Params, stats: Stats, stream: Stream) -> dict[str, Array]:
+        def log_likelihood(moving: Params, example: Stream) -> Array:
+            one = jax.tree.map(lambda x: x[None], example)
+            whole = reduce(lambda tree, item: put(tree, *item), moving.items(), params)
+            outputs, _ = model.apply(whole, stats, one["inputs"])
+            return -(problem.task.loss(outputs, one) * one["weight"])[0]
 
-    step = jax.jit(lambda stream: transfer.fisher(log_likelihood, held, stream))
+        leaves = plain_leaves(params)
+        return transfer.fisher(log_likelihood, {n: leaves[n] for n in names}, stream)
+
+    # Weights are arguments: as constants, XLA would spend minutes on them.
+    step = partial(jax.jit(scores), params, plan.stats)
     return _summed(problem, rows, step, lambda stream: len(stream["weight"]), len(rows))
 
 
@@ -103,11 +109,12 @@ def moments(
     """Path of a site -> the sums of its inputs' products."""
     base = problem.base
 
-    def step(stream: Stream) -> dict[str, Array]:
-        of = base.model, base.params, base.stats, stream["inputs"], where
-        return transfer.input_moments(*of)
+    def sums(params: Params, stats: Stats, stream: Stream) -> dict[str, Array]:
+        of = params, stats, stream["inputs"], where
+        return transfer.input_moments(base.model, *of)
 
-    return _summed(problem, rows, jax.jit(step), lambda stream: 1, 1)
+    step = partial(jax.jit(sums), base.params, base.stats)
+    return _summed(problem, rows, step, lambda stream: 1, 1)
 
 
 def _summed(
