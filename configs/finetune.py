@@ -9,9 +9,10 @@ The argument names strategies (`full` where there is none, `lora,full` compares 
 - `lora`: low-rank products beside queries and values (Hu et al., 2021)
 - `rslora`, `lora_plus`, `dora`, `pissa`, `olora`, `adalora`, `vera`, `loha`, `lokr`:
   its kin, at rates that were not tuned (`tl_jax/transfer/low_rank`)
-- `fish`, `eva`: the numbers with most Fisher information (Sung et al., 2021), LoRA
-  along what layers read (Paischer et al., 2024): what data tell of weights is a file
-  that `python -m experiments.measure` makes first
+- `fish`, `eva`, `knn`: the numbers with most Fisher information (Sung et al., 2021),
+  LoRA along what layers read (Paischer et al., 2024), votes of the nearest training
+  rows (Wu et al., 2018): what data tell is a file that `python -m experiments.measure`
+  makes first
 - `qlora`: LoRA over a base of 4 bits (Dettmers et al., 2023)
 - `ia3`, `sparse`: factors; the largest numbers of kernels (`tl_jax/transfer/scaling`)
 - `houlsby`, `pfeiffer`, `parallel`, `compacter`, `adapter_drop`: adapters
@@ -70,6 +71,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "ia3": strategies.IA3 | {"rate": 5e-3},
             "sparse": strategies.SPARSE | {"rate": 2e-4},
             "fish": strategies.FISH | {"rate": 2e-4},
+            "knn": strategies.KNN,
             "eva": strategies.EVA | {"rate": 5e-4},
             "houlsby": strategies.HOULSBY | {"rate": 1e-3},
             "pfeiffer": strategies.PFEIFFER | {"rate": 1e-3},

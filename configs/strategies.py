@@ -238,6 +238,15 @@ EVA = {
         HEAD,
     ),
 }
+KNN = {
+    "title": "kNN probe",
+    "note": "the nearest training rows vote; `experiments.measure` makes their file",
+    "plan": (
+        FREEZE,
+        {"transform": "knn", "rows": "runs/measured/features.safetensors", "k": 20},
+    ),
+    "steps": 0,
+}
 PLATEAU = {
     "title": "Gradual unfreezing by plateau",
     "note": "one block more where validation stands still, then everything",

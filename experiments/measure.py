@@ -8,16 +8,21 @@
 fisher: the mean over training rows of squared gradients of log p(label | inputs), under
 the pretrained weights and the fresh head of the config's first seed (Sung et al.,
 2021). moments: the sums over them of [x 1]^T [x 1] that each dense layer matching
---where reads, for EVA (Paischer et al., 2024). The file is WORKDIR/fisher.safetensors
-or moments.safetensors; the same command replaces it. A plan takes it by
+--where reads, for EVA (Paischer et al., 2024). features: those of training rows, and
+their labels, for a kNN probe (Wu et al., 2018). The file is
+WORKDIR/fisher.safetensors, moments.safetensors or features.safetensors; the same
+command replaces it. A plan takes it by
 
     {"transform": "fish_mask", "share": 0.005,
      "scores": "runs/measured/fisher.safetensors"}
     {"transform": "eva", "rank": 8,
      "moments": "runs/measured/moments.safetensors"}
+    {"transform": "knn", "k": 20, "rows": "runs/measured/features.safetensors"}
 
---rows training rows are looked at (256), drawn by the first seed. Config, data and
-devices are those of `experiments.main`, whose `--help` tells of them.
+--rows training rows are looked at (256), drawn by the first seed; never test rows. Where
+`data.per_class` draws few rows anew for each seed, what trains the first may validate
+another: compare on tests, or measure for each seed (--config.seeds=1) apart. Config, data
+and devices are those of `experiments.main`, whose `--help` tells of them.
 """
 
 import re
@@ -34,7 +39,7 @@ from safetensors.numpy import save
 
 from experiments import main as command
 from experiments.launch import fetch_assets
-from experiments.measured import FISHER, MOMENTS, WHAT
+from experiments.measured import FEATURES, FISHER, MOMENTS, WHAT
 from experiments.problem import Problem, make_problem
 from experiments.settings import check
 from tl_jax import transfer
@@ -67,7 +72,7 @@ def measure(
     problem, seed = make_problem(config), config.seeds[0]
     train = problem.split(seed)["train"]
     chosen = np.random.default_rng(seed).permutation(train)[:rows]
-    made = {FISHER: fisher, MOMENTS: moments}[what](problem, chosen, seed, where)
+    made = MAKERS[what](problem, chosen, seed, where)
     told = {WHAT: what, "rows": str(len(chosen)), "seed": str(seed), "where": where}
     told |= {"model": config.model.spec, "source": config.data.source}
     workdir.mkdir(parents=True, exist_ok=True)
@@ -117,6 +122,29 @@ def moments(
     return _summed(problem, rows, step, lambda stream: 1, 1)
 
 
+def features(
+    problem: Problem, rows: np.ndarray, seed: int, where: str
+) -> dict[str, Array]:
+    """Features [N D] and labels [N]."""
+    base = problem.base
+    one_of("config.task for --what=features", problem.task.name, ROWS[:1])
+
+    def read(params: Params, stats: Stats, stream: Stream) -> Array:
+        return base.model.apply(params, stats, stream["inputs"])[0].features
+
+    step, parts = jax.jit(read), []
+    for stream in problem.streams(rows, "train"):
+        real = stream["weight"] > 0
+        found = step(base.params, base.stats, stream)
+        parts.append((np.asarray(found)[real], stream["labels"][real]))
+    found, labels = map(np.concatenate, zip(*parts, strict=True))
+    return {"features": found, "labels": labels}
+
+
+MAKERS = {FISHER: fisher, MOMENTS: moments, FEATURES: features}
+"""What can be measured, by name."""
+
+
 def _summed(
     problem: Problem,
     rows: np.ndarray,
@@ -143,7 +171,7 @@ def asked(argv: list[str]) -> tuple[str, str, int, list[str]]:
     """
     given = {m[1]: m[2] for a in argv if (m := FLAG.fullmatch(a))}
     own = DEFAULTS | given
-    one_of("--what", own["what"], (FISHER, MOMENTS))
+    one_of("--what", own["what"], MAKERS)
     if not own["rows"].isdecimal() or int(own["rows"]) < 1:
         raise ValueError(f"--rows is {own['rows']!r}, expected a number of rows")
     rest = [a for a in argv if not FLAG.fullmatch(a)]

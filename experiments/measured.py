@@ -7,10 +7,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from tl_jax import transfer
+from tl_jax.estimators import nearest_head
+from tl_jax.estimators.neighbours import Vote
 from tl_jax.tree import matches, unflatten
 from tl_jax.types import Array, Transfer
 
-FISHER, MOMENTS = "fisher", "moments"
+FISHER, MOMENTS, FEATURES = "fisher", "moments", "features"
 WHAT = "what"
 """Key of a file's metadata."""
 COMMAND = "python -m experiments.measure --what={} --config ... --workdir ..."
@@ -41,7 +43,21 @@ def eva(
     return transfer.eva(None, own, rank, where, alpha, **how)
 
 
-TRANSFORMS = {"fish_mask": fish_mask, "eva": eva}
+def knn(
+    rows: str,
+    k: int = 200,
+    vote: Vote = "weighted",
+    temperature: float = 0.07,
+    *,
+    name: str = "neighbours",
+) -> Transfer:
+    """`estimators.nearest_head` with the rows of a file, `features.safetensors`."""
+    found = measured(rows, FEATURES)
+    how = dict(k=k, vote=vote, temperature=temperature, name=name)
+    return nearest_head(found["features"], found["labels"], **how)
+
+
+TRANSFORMS = {"fish_mask": fish_mask, "eva": eva, "knn": knn}
 """What a config means by these names."""
 
 

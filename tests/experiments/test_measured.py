@@ -10,10 +10,11 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tiny_study import result, run, small, strategies, write
 
-from configs.strategies import EVA, FISH
+from configs.strategies import EVA, FISH, KNN
 from experiments import measure, measured, predict, transforms
 from experiments.problem import make_problem
 from tl_jax import transfer
+from tl_jax.estimators import NearestProbe
 from tl_jax.tree import flatten, put
 
 ROWS = 20
@@ -36,6 +37,7 @@ def files(config, tmp_path_factory):
     return {
         "fisher": make("fisher", "blocks/.*", ROWS),
         "moments": make("moments", ".*/(query|value)", ROWS),
+        "features": make("features", ".*", ROWS),
     }
 
 
@@ -93,6 +95,20 @@ def test_moments_are_those_of_one_row_after_another(files, problem):
         np.testing.assert_allclose(sums, total[path], rtol=1e-4, atol=1e-4)
 
 
+def test_features_are_those_of_one_row_after_another(files, problem):
+    found = load_file(files["features"])
+    wanted = {}
+    for inputs, label in one_by_one(problem):
+        own = problem.base.model.apply(problem.base.params, problem.base.stats, inputs)
+        wanted[float(own[0].features.sum())] = label
+    assert found["features"].shape == (ROWS, 16)
+    sums = found["features"].sum(1)
+    for own, label in zip(sums, found["labels"], strict=True):
+        nearest = min(wanted, key=lambda other: abs(other - own))
+        assert abs(nearest - own) < 1e-4
+        assert wanted[nearest] == label
+
+
 def test_a_file_says_what_it_is(files):
     with safe_open(files["fisher"], "numpy") as opened:
         told = opened.metadata()
@@ -105,12 +121,17 @@ def own(strategy: dict, **given) -> dict:
     return strategy | {"rate": 1e-2, "plan": (first, method | given, last)}
 
 
+def voters(file) -> dict:
+    return KNN["plan"][1] | {"rows": str(file), "k": 5}
+
+
 @pytest.fixture(scope="module")
 def study(tiny_model, source, files, tmp_path_factory):
     config = strategies(
         small(tiny_model, source),
         fish=own(FISH, scores=str(files["fisher"]), share=0.1),
         eva=own(EVA, moments=str(files["moments"]), rank=2),
+        knn=KNN | {"plan": (KNN["plan"][0], voters(files["features"]))},
     )
     folder = tmp_path_factory.mktemp("study") / "runs"
     run(config, folder)
@@ -122,9 +143,24 @@ def test_studies_begin_with_what_was_measured(study, files):
     head = 16 * 3 + 3
     assert result(study, "fish")["trainable"] == round(0.1 * sum(sizes)) + head
     assert result(study, "eva")["trainable"] == 4 * 2 * (16 + 16) + head
+    assert result(study, "knn")["trainable"] == 0
 
 
-@pytest.mark.parametrize("name", ["fish", "eva"])
+def test_a_study_of_knn_is_the_probe_on_the_same_features(study, files, problem):
+    found = load_file(files["features"])
+    probe = NearestProbe(k=5).fit(found["features"], found["labels"])
+    rows = problem.split(0)["test"]
+    right = []
+    for stream in problem.streams(rows, "test"):
+        base = problem.base
+        own = base.model.apply(base.params, base.stats, stream["inputs"])[0].features
+        real = stream["weight"] > 0
+        guess = probe.predict(np.asarray(own)[real])
+        right += list(guess == stream["labels"][real])
+    assert result(study, "knn")["test"]["accuracy"] == pytest.approx(np.mean(right))
+
+
+@pytest.mark.parametrize("name", ["fish", "eva", "knn"])
 def test_new_texts_are_labelled_by_what_was_saved(name, study, tmp_path):
     new = tmp_path / "new.txt"
     new.write_text("red blue 1 0\nsun sea 2 0\n")
