@@ -19,10 +19,10 @@ command replaces it. A plan takes it by
      "moments": "runs/measured/moments.safetensors"}
     {"transform": "knn", "k": 20, "rows": "runs/measured/features.safetensors"}
 
---rows training rows are looked at (256), drawn by the first seed; never test rows. Where
-`data.per_class` draws few rows anew for each seed, what trains the first may validate
-another: compare on tests, or measure for each seed (--config.seeds=1) apart. Config, data
-and devices are those of `experiments.main`, whose `--help` tells of them.
+--rows training rows are looked at (256), drawn by the first seed; never test rows.
+Where `data.per_class` draws few rows anew for each seed, what trains the first may
+validate another: compare on tests, or measure for each seed (--config.seeds=1) apart.
+Config, data and devices are those of `experiments.main`, whose `--help` tells of them.
 """
 
 import re
