@@ -193,10 +193,6 @@ def span() -> Task:
 def fewshot() -> Task:
     """One class a query, of those of its episode; scores are means over episodes."""
 
-    def loss(logits: np.ndarray, labels: np.ndarray) -> float:
-        shown = labels != IGNORED
-        return scores.negative_log_likelihood(logits[shown], labels[shown])
-
     return Task(
         "fewshot",
         "sequence",
@@ -204,10 +200,7 @@ def fewshot() -> Task:
         lambda classes, tokens: np.zeros((), np.int32),
         lambda out, stream: cross_entropy(out.logits, stream["labels"]),
         lambda stream: stream["weight"],
-        {
-            "accuracy": lambda p, y: float(episodic.accuracies(p, y).mean()),
-            "loss": loss,
-        },
+        {"accuracy": episodic.mean_accuracy, "loss": episodic.mean_loss},
         lambda logits: logits.argmax(-1),
     )
 

@@ -1,8 +1,18 @@
 """Scores of episodes against loops."""
 
 import numpy as np
+import pytest
 
-from tl_jax.metrics.episodic import IGNORED, accuracies, diverged, errors
+from tl_jax.metrics import bootstrap
+from tl_jax.metrics.episodic import (
+    IGNORED,
+    accuracies,
+    diverged,
+    errors,
+    losses,
+    mean_accuracy,
+    mean_loss,
+)
 
 
 def test_accuracies_count_the_queries_that_were_asked():
@@ -40,3 +50,29 @@ def test_an_episode_diverged_that_is_much_worse_than_nothing():
     want = [False, True, True, True, True]
     np.testing.assert_array_equal(found, want)
     np.testing.assert_array_equal(diverged(labels + off, labels, 20.0)[:3], [0, 0, 1])
+
+
+def test_losses_are_means_over_the_queries_that_were_asked():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(3, 4, 5)), rng.integers(0, 5, (3, 4))
+    labels[0, 2:], labels[1] = IGNORED, IGNORED
+    found = losses(logits, labels)
+    for i in (0, 2):
+        own = [
+            np.log(np.exp(logits[i, q]).sum()) - logits[i, q, labels[i, q]]
+            for q in range(4)
+            if labels[i, q] != IGNORED
+        ]
+        assert found[i] == pytest.approx(np.mean(own))
+    assert np.isnan(found[1])
+    assert mean_loss(logits[::2], labels[::2]) == pytest.approx(found[::2].mean())
+
+
+@pytest.mark.parametrize("metric", [mean_accuracy, mean_loss])
+def test_their_resamples_are_of_whole_episodes(metric):
+    """The loop over resamples, and the short cut by an episode's value, are one."""
+    rng = np.random.default_rng(1)
+    logits, labels = rng.normal(size=(6, 4, 3)), rng.integers(0, 3, (6, 4))
+    how = dict(seed=3, resamples=50)
+    slow = bootstrap(lambda p, y: metric(p, y), logits, labels, **how)
+    np.testing.assert_allclose(bootstrap(metric, logits, labels, **how), slow)

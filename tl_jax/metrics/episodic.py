@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tl_jax.metrics.task import negative_log_likelihood
+
 IGNORED = -100
 """The label of queries that only fill an episode up."""
 
@@ -15,6 +17,31 @@ def accuracies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     right = (logits.argmax(-1) == labels) & asked
     with np.errstate(invalid="ignore"):
         return right.sum(-1) / asked.sum(-1)
+
+
+def mean_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean of `accuracies` over episodes."""
+    return float(accuracies(logits, labels).mean())
+
+
+def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean of -log softmax(logits)[label] of each episode, in float64.
+
+    logits [N Q C], labels [N Q] -> [N]. Queries with the label -100 do not count; an
+    episode of nothing else is NaN. One episode is looked at after another: a head of
+    all training classes is wide.
+    """
+    found = np.full(len(labels), np.nan)
+    for i, (own, of) in enumerate(zip(logits, labels, strict=True)):
+        asked = of != IGNORED
+        if asked.any():
+            found[i] = negative_log_likelihood(own[asked], of[asked])
+    return found
+
+
+def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean of `losses` over episodes."""
+    return float(losses(logits, labels).mean())
 
 
 def errors(values: np.ndarray, labels: np.ndarray) -> np.ndarray:

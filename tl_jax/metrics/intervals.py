@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tl_jax.metrics import task
+from tl_jax.metrics import episodic, task
 
 Metric = Callable[..., float]
 
@@ -17,6 +17,8 @@ MEANS: Mapping[Metric, Callable[..., np.ndarray]] = MappingProxyType(
         task.negative_log_likelihood: task.negative_log_likelihoods,
         task.mse: task.squared_errors,
         task.mae: task.absolute_errors,
+        episodic.mean_accuracy: episodic.accuracies,
+        episodic.mean_loss: episodic.losses,
     }
 )
 """Metrics that are means, with the values they are means of: no loop is needed."""
