@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from tl_jax.metrics import bootstrap
 from tl_jax.metrics.episodic import (
     IGNORED,
     accuracies,
@@ -13,6 +12,7 @@ from tl_jax.metrics.episodic import (
     mean_accuracy,
     mean_loss,
 )
+from tl_jax.metrics.intervals import bootstrap
 
 
 def test_accuracies_count_the_queries_that_were_asked():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tl_jax.metrics import intervals, sequence, task
+from tl_jax.metrics import episodic, intervals, sequence, task
 from tl_jax.metrics.intervals import bootstrap
 
 RNG = np.random.default_rng(0)
@@ -31,10 +31,12 @@ def test_means_need_no_loop_and_give_the_same():
 
 def test_every_known_mean_is_the_mean_of_its_values():
     logits = RNG.normal(size=(200, 3))
+    episodes = logits.reshape(20, 10, 3), LABELS.reshape(20, 10)
+    given = {task.negative_log_likelihood: (logits, LABELS)}
+    given |= dict.fromkeys((episodic.mean_accuracy, episodic.mean_loss), episodes)
     for metric, values in intervals.MEANS.items():
-        inputs = logits if metric is task.negative_log_likelihood else IDS
-        want = np.mean(values(inputs, LABELS))
-        assert metric(inputs, LABELS) == pytest.approx(want)
+        inputs = given.get(metric, (IDS, LABELS))
+        assert metric(*inputs) == pytest.approx(np.mean(values(*inputs)))
 
 
 def test_is_close_to_the_normal_interval_of_a_share():
