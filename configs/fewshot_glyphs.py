@@ -78,12 +78,11 @@ def strategies(ways: int) -> dict:
         ),
         "reptile": strategy(
             "Reptile",
-            {"learner": "reptile", "tasks": "auto", "test_steps": 10}
+            {"learner": "reptile", "tasks": "auto", "test_steps": 50}
             | {"inner": {"optimiser": "adam0", "rate": 1e-3, "steps": 5}},
             rate=1.0,
             optimiser="sgd",
             schedule="linear",
-            steps=0.5,
         ),
     }
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from tiny_study import strategies
 
 from configs import finetune
@@ -49,8 +50,27 @@ def larger():
     return bert(**sizes).init(jax.random.key(0))[0] | {"head": head}
 
 
+@pytest.fixture
+def in_files(larger, tmp_path, monkeypatch):
+    """What `experiments.measure` would have found, where presets look for it."""
+    rng = np.random.default_rng(0)
+    flat = {path: np.asarray(leaf) for path, leaf in flatten(larger).items()}
+    sites = [f"blocks/{i}/attention/{n}" for i in range(4) for n in ("query", "value")]
+    rows = rng.normal(size=(80, 65)).astype("f")
+    found = {
+        "fisher": {path: rng.random(leaf.shape) for path, leaf in flat.items()},
+        "moments": {site: rows.T @ rows + 80 * np.eye(65) for site in sites},
+        "features": {"features": rows[:, :64], "labels": np.arange(80) % 3},
+    }
+    folder = tmp_path / "runs" / "measured"
+    folder.mkdir(parents=True)
+    for what, arrays in found.items():
+        save_file(arrays, folder / f"{what}.safetensors", {"what": what})
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_builds(name, larger):
+def test_every_preset_builds(name, larger, in_files):
     own = finetune.get_config(name)
     own.steps = 100
     strategy = make_strategy(name, own)
