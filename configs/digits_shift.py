@@ -29,8 +29,8 @@ alone spreads widely on UCI's. 54 runs in 12 minutes on two cores.
 Beside TLlib, the same rows, weights, batches and steps
 (`python -m experiments.benchmarks.digits_accuracy`), first pair, three seeds: source
 only .726 there and .732 here, DANN .775 +- .025 and .768 +- .032, DAN .797 +- .014 and
-.823 +- .010; second pair, ten seeds: .160 +- .102 and .155 +- .092, DANN .562 +- .081
-and .519 +- .136 (p = .37), DAN .612 +- .049 and .602 +- .060 (p = .08).
+.823 +- .010; second pair, twenty seeds: .162 +- .091 and .161 +- .090, DANN .534 +-
+.089 and .507 +- .127 (p = .45), DAN .615 +- .044 and .612 +- .053 (p = .44).
 """
 
 from ml_collections import ConfigDict

@@ -8,13 +8,14 @@ disjoint. Conv4 with 64 filters at 28 pixels (Vinyals et al., 2016), 600 test ep
 of 15 queries a class, the same for every method; four tasks a meta-step.
 
 Expected, seed 0, rates not tuned, ± half a 95 % interval: 5 ways and 1 shot, random
-features .587 ± .008, nearest centroid .928 ± .006, fine-tuning .905 ± .006, prototypical
-networks .931 ± .005 (.943 after 1,000 meta-steps), matching .933, relation .851 ± .008,
-R2-D2 .929, MetaOptNet .834 ± .008 with the published constants, MAML .930, ANIL .933,
-Reptile .556 ± .008: 600 meta-steps on one shot a class are too few for it, and .681 with
-the ten shots of its paper in training (--config.episodes.train_shots=10). 5 shots,
-prototypical .977 ± .002; 20 ways and 1 shot, prototypical .890 ± .003. A method takes
-two to five minutes on two cores of an AMD EPYC shared with tests (2026-11-26).
+features .587 ± .008, nearest centroid .928 ± .006, fine-tuning .905 ± .006,
+prototypical networks .931 ± .005 (.943 after 1,000 meta-steps), matching .933,
+relation .851 ± .008, R2-D2 .929, MetaOptNet .834 ± .008 with the published constants,
+MAML .930, ANIL .933, Reptile .556 ± .008: 600 meta-steps on one shot a class are too
+few for it; with ten in training (--config.episodes.train_shots=10) it ends at .681.
+5 shots, prototypical .977 ± .002; 20 ways and 1 shot, prototypical .890 ± .003. A
+method takes two to five minutes on two cores of an AMD EPYC shared with tests
+(2026-11-26).
 """
 
 from ml_collections import ConfigDict
