@@ -14,8 +14,8 @@ relation .851 ± .008, R2-D2 .929, MetaOptNet .834 ± .008 with the published co
 MAML .930, ANIL .933, Reptile .556 ± .008: 600 meta-steps on one shot a class are too
 few for it; with ten in training (--config.episodes.train_shots=10) it ends at .681.
 5 shots, prototypical .977 ± .002; 20 ways and 1 shot, prototypical .890 ± .003. A
-method takes two to five minutes on two cores of an AMD EPYC shared with tests
-(2026-11-26).
+method takes two to five minutes, Reptile eight, on two cores of an AMD EPYC shared
+with tests (2026-11-26).
 """
 
 from ml_collections import ConfigDict

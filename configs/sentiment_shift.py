@@ -34,8 +34,8 @@ EPYC, Zen 4), a third of them KMM's; a second time every figure was the same.
 
 By LoRA, 1,000 test rows, three seeds (2026-11-26): tweets to film source only .721 ±
 .007, DANN .622 ± .084 (negative), MCC .701 ± .011 (negative); film to nyt source only
-.775 ± .027, DANN .462 ± .149 (negative), MCC .756 ± .056 (no difference). 18 runs in 23
-minutes, 33 of CPU, reckoned from the 14 that were timed.
+.775 ± .027, DANN .462 ± .149 (negative), MCC .756 ± .056 (no difference). 18 runs in 24
+minutes, 35 of CPU, reckoned from the 13 that were timed.
 """
 
 from ml_collections import ConfigDict

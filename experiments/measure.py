@@ -7,11 +7,11 @@
 
 fisher: the mean over training rows of squared gradients of log p(label | inputs), under
 the pretrained weights and the fresh head of the config's first seed (Sung et al.,
-2021). moments: the sums over them of [x 1]^T [x 1] that each dense layer matching
---where reads, for EVA (Paischer et al., 2024). features: those of training rows, and
-their labels, for a kNN probe (Wu et al., 2018). The file is
-WORKDIR/fisher.safetensors, moments.safetensors or features.safetensors; the same
-command replaces it. A plan takes it by
+2021); with config.smoothing or class weights, of the task's loss. moments: the sums
+over them of [x 1]^T [x 1] that each dense layer matching --where reads, for EVA
+(Paischer et al., 2024). features: those of training rows, and their labels, for a kNN
+probe (Wu et al., 2018). The file is WORKDIR/fisher.safetensors, moments.safetensors or
+features.safetensors; the same command replaces it. A plan takes it by
 
     {"transform": "fish_mask", "share": 0.005,
      "scores": "runs/measured/fisher.safetensors"}

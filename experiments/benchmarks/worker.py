@@ -76,10 +76,11 @@ class Server:
     def rss(self) -> dict[str, Any]:
         """Peak resident megabytes: of the process's life, and since `warm`.
 
-        On a GPU the peak of its memory, which has no second beginning.
+        On a GPU the peak of its memory, which has no second beginning; of a side
+        without a framework that computes there, the process's as ever.
         """
         device, framework = self._where
-        if device == "gpu":
+        if device == "gpu" and framework:
             return {"peak_mb": accelerator.peak_mb(framework)}
         now = _peak_mb()
         return {"peak_mb": max(self._peak, now), "timed_mb": now}
@@ -96,7 +97,7 @@ class Server:
             "compile_seconds": compiled,
             "facts": ready.facts(),
             "versions": {name: version(name) for name in loaded},
-            "gpu": accelerator.name(framework) if device == "gpu" else "",
+            "gpu": accelerator.name(framework) if device == "gpu" and framework else "",
         }
 
 

@@ -88,5 +88,8 @@ def test_rows_that_do_not_fit_are_refused(network, rows):
         nearest_head(features[:, :4], labels)(jax.random.key(0), start)
     with pytest.raises(ValueError, match="tells 3 apart"):
         nearest_head(features, labels + 2)(jax.random.key(0), start)
+    deep = {"head": {**start.params["head"], "hidden": start.params["head"]}}
+    with pytest.raises(ValueError, match="'head' has a hidden layer"):
+        nearest_head(features, labels)(jax.random.key(0), full(deep, {}))
     with pytest.raises(ValueError, match="k is 0"):
         nearest_head(features, labels, k=0)

@@ -58,6 +58,13 @@ def test_on_the_cpu_torch_is_left_as_it_is(torch):
     assert server.info()["gpu"] == ""
 
 
+def test_a_side_of_no_framework_has_the_memory_of_its_process(torch):
+    server = Server(lambda: sleeper(seconds=0.0), "gpu", "")
+    server.warm(1)
+    assert server.rss()["timed_mb"] > 1
+    assert server.info()["gpu"] == ""
+
+
 def test_no_gpu_is_said_before_anything_is_built(torch):
     torch.cuda.is_available = lambda: False
     server = Server(lambda: pytest.fail("built"), "gpu", "torch")

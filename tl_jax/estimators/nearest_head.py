@@ -55,8 +55,9 @@ def nearest_head(
     the head's own weights have no say, only as many classes as they have. Rows are
     kept with the plan: of a body that moves they are soon those of another one.
 
-    features [N D], labels [N] int. Raises `NoMatch` for a head that is not there and
-    what `nearest_votes` raises.
+    features [N D], labels [N] int. Raises `NoMatch` for a head that is not there,
+    ValueError for rows that do not fit it and for one with a hidden layer, which does
+    not read features, and what `nearest_votes` raises.
     """
     features, labels = jnp.asarray(features), jnp.asarray(labels, jnp.int32)
     how = dict(k=k, vote=vote, temperature=temperature)
@@ -64,6 +65,11 @@ def nearest_head(
     nearest_votes(features, labels, features[:1], classes=most, **how)
 
     def make(key: Key, site: Params) -> Neighbours:
+        if "hidden" in site:
+            raise ValueError(
+                f"{name}: {where!r} has a hidden layer, so that its last one does not "
+                "read features: put a new head there first"
+            )
         width, classes = site["kernel"].shape
         if width != features.shape[1] or most > classes:
             raise ValueError(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from tl_jax.algorithms.many import chosen as by_device
 from tl_jax.tree import one_of
 
 Tasks = Literal["auto", "vmap", "map"]
@@ -22,9 +23,7 @@ meta-step at once and 133 in turn (2026-11-26).
 def chosen(tasks: Tasks) -> Tasks:
     """What "auto" is on the devices at hand; raises `NoMatch` for another way."""
     one_of("tasks", tasks, get_args(Tasks))
-    if tasks != "auto":
-        return tasks
-    return "map" if jax.default_backend() == "cpu" else "vmap"
+    return by_device(tasks)
 
 
 def over_tasks(f: Callable, args: Any, tasks: Tasks = "vmap", parts: int = 1) -> Any:
