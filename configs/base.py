@@ -99,6 +99,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.shift.target = ""  # named as data.source is; empty: one domain
     config.shift.sources = ()  # more domains with labels, beside data.source
     config.shift.pairs = ()  # (source, target), ...: a study of each, in one workdir
+    # Most rows of the target that adaptation sees, drawn anew for each seed; 0: all.
+    # A map of features (`align`) is fitted on the first seed's.
+    config.shift.limit = 0
     config.shift.batch_size = 0  # rows of the target a step; 0: as of the source
     config.shift.joint = True  # both domains pass in one batch; or one after another
     # The body's features are computed once, by the pretrained weights; what is

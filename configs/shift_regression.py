@@ -3,8 +3,8 @@
 python -m experiments.main --config configs/shift_regression.py --workdir runs/toy
 
 y = -x + x^3 + e, e ~ N(0, .3^2); x ~ N(.5, .5^2) has labels, x ~ N(0, .3^2) is what
-the line is for. 100 rows of each, the labelled ones drawn anew for each seed; scores
-are of 5,000 more rows of the target. The argument names strategies (all without it):
+the line is for. 100 rows of each, drawn anew for each seed; scores are of 5,000 more
+rows of the target. The argument names strategies (all without it):
 the line as it comes, and with the rows weighed by each method of
 `tl_jax/estimators/weighting`.
 
@@ -35,7 +35,7 @@ from configs import base
 LINE = {"pretrained": False, "rate": 1.0}
 STRATEGIES = {
     "unweighted": LINE | {"title": "unweighted"},
-    "kmm": LINE | {"title": "KMM", "reweigh": {"kmm": {"bound": 10.0}}},
+    "kmm": LINE | {"title": "KMM", "reweigh": {"kmm": {"bound": 3.64}}},
     "kliep": LINE | {"title": "KLIEP", "reweigh": {"kliep": {}}},
     "ulsif": LINE | {"title": "uLSIF", "reweigh": {"ulsif": {}}},
     "rulsif": LINE | {"title": "RuLSIF", "reweigh": {"rulsif": {}}},
@@ -60,6 +60,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.per_class = 100
     config.data.validation_per_class = 20
     config.shift.target = "shift-toy/test"
+    config.shift.limit = 100
     config.batch_size = 100
     config.steps = 20
     config.select = "last"  # validation rows are the source's

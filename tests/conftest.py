@@ -19,7 +19,14 @@ MOST = 4 * 2**30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep compiled programs between runs, below the user's cache."""
+    """Keep compiled programs between runs, below the user's cache.
+
+    Most of a run is compiling, so that little is optimised, in processes that tests
+    start, too; what is compared with torch is compiled as users' programs are.
+    """
+    if config.option.markexpr != "parity":
+        quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", quick == "1")
     cache = os.environ.get("TL_JAX_CACHE", Path.home() / ".cache" / "tl_jax")
     jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "xla-tests"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

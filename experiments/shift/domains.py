@@ -41,7 +41,7 @@ class Domains(NamedTuple):
 
         `target` are the rows that adaptation may see, `test` those that judge: no
         row, and no two equal texts or pictures, of both. Which is which has nothing
-        to do with their labels.
+        to do with their labels; of the first, `config.shift.limit` are drawn by seed.
         """
         found: dict[str, list] = {"train": [], "validation": []}
         for part, start in zip(self.parts[:-1], self.starts, strict=False):
@@ -50,7 +50,11 @@ class Domains(NamedTuple):
                 found[name].append(rows[name] + start)
         rows = {name: np.concatenate(each) for name, each in found.items()}
         target, start = blind(self.parts[-1], config), self.starts[-1]
-        rows |= {TARGET: target["seen"] + start, "test": target["test"] + start}
+        seen = target["seen"]
+        if limit := config.shift.get("limit", 0):  # a study of before has none
+            drawn = np.random.default_rng((config.data.split_seed, seed))
+            seen = np.sort(drawn.permutation(seen)[:limit])
+        rows |= {TARGET: seen + start, "test": target["test"] + start}
         return data.disjoint(rows, len(self.number))
 
     def opened(self, rows: np.ndarray, per_class: int, seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from tl_jax.pretrained.spec import SHAPE
 from tl_jax.tree import one_of
 
 TASKS = ("classification", "regression")
-FIELDS = ("sources", "pairs", "batch_size", "features", "network")
+FIELDS = ("sources", "pairs", "limit", "batch_size", "features", "network")
 """Fields that say nothing where there is no target."""
 
 
@@ -40,11 +40,12 @@ def check_shift(config: ConfigDict) -> None:
                 )
         return
     one_of("config.shift.target is given; config.task", config.task, TASKS)
-    if not _whole(own.batch_size) or own.batch_size < 0:
-        raise ValueError(
-            f"config.shift.batch_size is {own.batch_size!r}, expected a whole number, "
-            "or 0 for that of the source"
-        )
+    for field, else_ in (("batch_size", "that of the source"), ("limit", "all rows")):
+        if not _whole(own[field]) or own[field] < 0:
+            raise ValueError(
+                f"config.shift.{field} is {own[field]!r}, expected a whole number, or "
+                f"0 for {else_}"
+            )
     if not all(_whole(width) and width > 0 for width in own.network):
         raise ValueError(
             f"config.shift.network is {tuple(own.network)}, expected widths of layers"

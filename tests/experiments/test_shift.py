@@ -59,6 +59,25 @@ def test_rows_train_choose_adapt_and_judge(tiny_model, paths):
     assert sum(map(len, rows.values())) == 120
 
 
+def test_few_rows_of_the_target_are_drawn_anew_for_each_seed(tiny_model, paths):
+    config = shifted(tiny_model, paths, mcc=MCC)
+    whole = problem_of(config).split(0)
+    config.shift.limit = 9
+    check(config)
+    problem = problem_of(config)
+    one, again, other = (problem.split(seed) for seed in (0, 0, 1))
+    assert problem.counts["count"] == len(one["target"]) == 9
+    np.testing.assert_array_equal(one["target"], again["target"])
+    assert set(one["target"]) != set(other["target"])
+    assert {*one["target"], *other["target"]} <= set(whole["target"])
+    for name in ("train", "validation", "test"):
+        np.testing.assert_array_equal(one[name], whole[name])
+    config.shift.limit = 10_000  # at most
+    np.testing.assert_array_equal(
+        problem_of(config).split(1)["target"], whole["target"]
+    )
+
+
 def test_labels_of_the_target_are_nowhere_but_where_they_judge(tiny_model, paths):
     problem = problem_of(shifted(tiny_model, paths, mcc=MCC), "mcc")
     rows, target = problem.split(0), problem.domains.is_target
@@ -222,7 +241,8 @@ def test_what_can_not_be_right_is_named(case, tiny_model, paths):
 
 FIELDS = {
     "target": ("", "config.shift.*is empty"),
-    "batch_size": (-1, "batch_size is -1"),
+    "batch_size": (-1, "batch_size is -1, .* that of the source"),
+    "limit": (2.5, "limit is 2.5, .* 0 for all rows"),
     "network": ((4,), "features is False"),
     "pairs": (("a", "b"), "distinct pairs"),
 }

@@ -15,10 +15,10 @@ from tl_jax.nn.convolved import (
     convolved,
     fast_convolved,
     plain_convolved,
-    pointwise,
     shifts,
     tapped,
 )
+from tl_jax.nn.pointwise import pointwise
 
 CASES = {
     "same": ((3, 3), (1, 1), ((1, 1), (1, 1))),

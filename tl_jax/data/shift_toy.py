@@ -6,8 +6,8 @@ import numpy as np
 
 from tl_jax.data.sources import Examples, from_arrays
 
-ROWS = {"train": 2_000, "test": 5_100}
-SEEN = 100
+ROWS = {"train": 2_000, "test": 7_000}
+SEEN = 2_000
 """Rows of the test side that adaptation may see; the others judge."""
 NOISE = 0.3
 SEEDS = {"train": 0, "test": 1}
@@ -68,7 +68,7 @@ def excess_error(intercept: float, slope: float) -> float:
 def shift_toy(side: Literal["train", "test"]) -> Examples:
     """Rows of a side, `features` [N 1] and numbers, always the same.
 
-    Of `test` the split of that name is all but the first 100.
+    Of `test` the split of that name is all but the first 2,000.
     """
     x, y = draw(side, ROWS[side], np.random.default_rng(SEEDS[side]))
     inputs = {"features": x.astype(np.float32)}

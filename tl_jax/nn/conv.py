@@ -1,6 +1,7 @@
 """Convolutions and pooling over images [B H W C]."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -16,11 +17,11 @@ from tl_jax.nn.convolved import (
     of_pictures,
     plain_convolved,
     plain_shifts,
-    pointwise,
     tapped,
 )
 from tl_jax.nn.dense import product
 from tl_jax.nn.patches import patched, weight
+from tl_jax.nn.pointwise import at_stride, pointwise
 from tl_jax.nn.rules import Rules, by_hand
 from tl_jax.nn.windows import tile_max
 from tl_jax.tree import NoMatch, nearest, one_of
@@ -86,8 +87,8 @@ def _product(x, kernel, stride, pads: Pads, groups: int, form, rules) -> Array:
     if deep:
         return deep_convolved(x, kernel, stride, pads, rules)
     if kernel.shape[:2] == (1, 1) and pads == NO_PADS:
-        x, kernel = x[:, :: stride[0], :: stride[1]], kernel[0, 0]
-        return pointwise(x, kernel) if hand and not taps else product(x, kernel, rules)
+        one = pointwise if hand and not taps else partial(product, rules=rules)
+        return at_stride(one, x, kernel, stride)
     if taps:
         return tapped(x, kernel, stride, pads)
     own = convolved if hand and not of_pictures(x, kernel, stride) else fast_convolved

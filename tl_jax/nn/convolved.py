@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from tl_jax.nn import winograd
-from tl_jax.nn.dense import product
 from tl_jax.nn.rules import Rules, by_hand
 from tl_jax.nn.taps import convolve
 from tl_jax.nn.windows import Pads, by_platform, padded, places, shifted, undoing
@@ -54,40 +53,6 @@ def of_pictures(x: Array, kernel: Array, stride: tuple[int, int]) -> bool:
     """True where JAX's own derivatives of products over taps are the fastest."""
     small = kernel.shape[:2] == (3, 3) and kernel.shape[2] <= FEW
     return small and stride == (1, 1) and not _half(x)
-
-
-@jax.custom_vjp
-def pointwise(x: Array, kernel: Array) -> Array:
-    """A kernel of one place: x [B H W I] with [I O] -> [B H W O], float32 at least.
-
-    On CPUs the kernel's gradient is summed over parts of the batch. As one product,
-    XLA writes what made the cotangent (a batch norm's gradient, say) anew and
-    transposed for it, which took half of a whole step of an EfficientNet. Reverse mode
-    of any order and forward over reverse; `product` by "auto" rules knows every mode.
-    """
-    return product(x, kernel, "auto")
-
-
-def _pointwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple]:
-    return product(x, kernel, "auto"), (x, kernel)
-
-
-def _pointwise_backward(saved: tuple, cotangent: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-
-    def plain(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
-        return jax.vjp(product, x, kernel)[1](dy)
-
-    def fast(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
-        (dx,) = jax.vjp(lambda x: product(x, kernel), x)[1](dy)
-        own = dy.astype(x.dtype)
-        dk = _kernel_gradient(x, own, (1, 1, *kernel.shape), (1, 1), NO_PADS)
-        return dx, dk[0, 0].astype(kernel.dtype)
-
-    return by_platform(fast, plain)(x, kernel, cotangent)
-
-
-pointwise.defvjp(_pointwise_forward, _pointwise_backward)
 
 
 def plain_convolved(
@@ -236,7 +201,7 @@ def _backward(stride, pads, saved: tuple, cotangent: Array) -> tuple[Array, Arra
         return dx, dk.astype(kernel.dtype)
 
     def fast(x: Array, own: Array, dy: Array) -> tuple[Array, Array]:
-        dk = _kernel_gradient(x, dy, kernel.shape, stride, pads)
+        dk = kernel_gradient(x, dy, kernel.shape, stride, pads)
         return _input_gradient(x, own, dy, stride, pads), dk.astype(kernel.dtype)
 
     return by_platform(fast, plain)(x, own, dy)
@@ -272,7 +237,7 @@ def _input_gradient(x: Array, kernel: Array, dy: Array, stride, pads) -> Array:
     return tapped(dy, about, stride, turned).astype(x.dtype)
 
 
-def _kernel_gradient(x: Array, dy: Array, shape, stride, pads) -> Array:
+def kernel_gradient(x: Array, dy: Array, shape, stride, pads) -> Array:
     """dK[a, b] = sum over images and places of x shifted by (a, b) times dy."""
     if not _half(x) and winograd.fits(x, shape[3], shape[:2], stride, pads):
         return winograd.kernel_gradient(x, dy, pads)
