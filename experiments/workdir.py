@@ -61,7 +61,7 @@ def check_workdir(
     changed = [
         f"{name}: {old.get(name)!r} there, {new.get(name)!r} asked for"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name not in MAY_CHANGE
+        if not _same(old, new, name) and name not in MAY_CHANGE
     ]
     if changed:
         raise ValueError(
@@ -70,6 +70,17 @@ def check_workdir(
             + "\n  ".join(changed[:6])
             + (f"\n  and {len(changed) - 6} more" if len(changed) > 6 else "")
         )
+
+
+def _same(old: dict[str, Any], new: dict[str, Any], name: str) -> bool:
+    """True for equal values, and for a field of one version that is off in it.
+
+    A study goes on under a version that knows more fields: 0, False and what is empty
+    ask for nothing.
+    """
+    if name in old and name in new:
+        return old[name] == new[name]
+    return not (old | new)[name]
 
 
 def data_of(config: Any, at: str = "") -> dict[str, Any]:
