@@ -37,11 +37,10 @@ def test_another_config_is_refused_by_field(tmp_path):
 def test_a_field_of_a_later_version_is_no_other_work_while_it_is_off(value, tmp_path):
     config = ConfigDict({"steps": 3, "shift": {}})
     (tmp_path / "study.json").write_text(json.dumps({"asked": config.to_dict()}))
-    config.shift.limit = value
-    check_workdir(config, tmp_path)
-    config.shift.limit = 5
+    check_workdir(ConfigDict({"steps": 3, "shift": {"limit": value}}), tmp_path)
+    on = ConfigDict({"steps": 3, "shift": {"limit": 5}})
     with pytest.raises(ValueError, match=r"shift\.limit: None there, 5 asked for"):
-        check_workdir(config, tmp_path)
+        check_workdir(on, tmp_path)
 
 
 @pytest.mark.parametrize(
