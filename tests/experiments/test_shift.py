@@ -242,7 +242,7 @@ def test_what_can_not_be_right_is_named(case, tiny_model, paths):
 FIELDS = {
     "target": ("", "config.shift.*is empty"),
     "batch_size": (-1, "batch_size is -1, .* that of the source"),
-    "limit": (2.5, "limit is 2.5, .* 0 for all rows"),
+    "limit": (-2, "limit is -2, .* 0 for all rows"),
     "network": ((4,), "features is False"),
     "pairs": (("a", "b"), "distinct pairs"),
 }
