@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from tl_jax.nn import convolved as of_convolved
 from tl_jax.nn.conv import conv
 from tl_jax.nn.convolved import (
     FEW,
@@ -90,6 +91,19 @@ def test_all_forms_agree(name, batch):
         chex.assert_trees_all_close(f(x, kernel), want, atol=1e-5)
         got = jax.jit(jax.grad(partial(total, f), (0, 1)))(x, kernel)
         chex.assert_trees_all_close(got, slopes, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("cache", "parts"), [(2**30, 1), (11_000, 2), (1, 6)])
+@pytest.mark.parametrize("name", CASES)
+def test_a_kernel_gradient_is_the_sum_of_its_parts(name, cache, parts, monkeypatch):
+    monkeypatch.setattr(of_convolved, "CACHE", cache)
+    size, plain, _, own = forms(name)
+    x, kernel = arrays(size, 6)
+    text = str(jax.make_jaxpr(jax.grad(partial(total, own), 1))(x, kernel))
+    if name == "same":  # 3,456 bytes of columns an image
+        assert f"length={parts}" in text
+    slopes = [jax.grad(partial(total, f), 1)(x, kernel) for f in (own, plain)]
+    chex.assert_trees_all_close(*slopes, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", CASES)

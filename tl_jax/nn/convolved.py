@@ -20,8 +20,9 @@ from tl_jax.nn.windows import Pads, by_platform, padded, places, shifted, undoin
 from tl_jax.types import Array
 
 NO_PADS: Pads = ((0, 0), (0, 0))
-CHUNKS = 8
-"""Parts of a batch that a kernel gradient is summed over."""
+CACHE = 3 * 2**19
+"""Bytes of the columns that a part of a batch has, of which a kernel gradient is
+summed: half or twice as many take a tenth to a half longer."""
 FEW = 4
 """Channels of a picture, whose columns under a kernel are few."""
 
@@ -239,9 +240,10 @@ def _input_gradient(x: Array, kernel: Array, dy: Array, stride, pads) -> Array:
 
 def kernel_gradient(x: Array, dy: Array, shape, stride, pads) -> Array:
     """dK[a, b] = sum over images and places of x shifted by (a, b) times dy."""
-    if not _half(x) and winograd.fits(x, shape[3], shape[:2], stride, pads):
-        return winograd.kernel_gradient(x, dy, pads)
     h, w, width, out = shape
+    tiled = winograd.fits(x, out, shape[:2], stride, pads)
+    if tiled and not _half(x) and max(width, out) >= winograd.WIDE:
+        return winograd.kernel_gradient(x, dy, pads)
     wide = jnp.promote_types(x.dtype, jnp.float32)
     x, at = padded(x, pads), dy.shape[1:3]
 
@@ -255,8 +257,14 @@ def kernel_gradient(x: Array, dy: Array, shape, stride, pads) -> Array:
             found.append(jnp.einsum(rule, dy, columns, preferred_element_type=wide))
         return total + jnp.stack(found), None
 
-    chunks = CHUNKS if len(x) % CHUNKS == 0 else 1
-    parts = [a.reshape(chunks, -1, *a.shape[1:]) for a in (x, dy)]
+    count = _parts_of(len(x), w * width * at[0] * at[1] * x.dtype.itemsize)
+    parts = [a.reshape(count, -1, *a.shape[1:]) for a in (x, dy)]
     start = jnp.zeros((h, out, w * width), wide)
     total, _ = lax.scan(rows, start, tuple(parts))
     return total.reshape(h, out, w, width).transpose(0, 2, 3, 1)
+
+
+def _parts_of(batch: int, size: int) -> int:
+    """The fewest equal parts of a batch whose columns, `size` bytes a row, fit."""
+    fitting = (n for n in range(1, batch) if batch % n == 0)
+    return next((n for n in fitting if batch // n * size <= CACHE), max(batch, 1))

@@ -21,9 +21,9 @@ from tl_jax.nn.windows import Pads
 from tl_jax.types import Array
 
 Size = tuple[int, int]
-NARROW, PARTS = 128, 16
-"""Below so many channels a kernel gradient is summed over so many parts of a batch:
-its products are small matrices of many rows, which fit into a cache only so."""
+WIDE = 128
+"""Channels from which a kernel gradient pays: of fewer its products are small matrices
+of many rows, which take twice the time of rows of shifted inputs."""
 
 
 def fits(x: Array, width: int, size: Size, stride: Size, pads: Pads) -> bool:
@@ -66,20 +66,9 @@ def kernel_gradient(x: Array, dy: Array, pads: Pads) -> Array:
     x = _padded(x, pads, tall, broad)
     ends = [(0, 0, 0), (0, 2 * tall - high, 0), (0, 2 * broad - wide, 0), (0, 0, 0)]
     dy = lax.pad(dy, jnp.zeros((), dy.dtype), ends)
-    shape = (16, x.shape[3], dy.shape[3])
-
-    def each(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
-        pairs = zip(_tiles(part[0], tall, broad), _spread(part[1]), strict=True)
-        found = [jnp.einsum("bpqi,bpqo->io", a, b) for a, b in pairs]
-        return total + jnp.stack(found), None
-
-    if max(shape[1:]) < NARROW and len(x) % PARTS == 0:
-        parts = [a.reshape(PARTS, -1, *a.shape[1:]) for a in (x, dy)]
-        total, _ = lax.scan(each, jnp.zeros(shape, x.dtype), tuple(parts))
-    else:
-        both = (_tiles(x, tall, broad), _spread(dy))
-        rows = (jnp.stack([a.reshape(-1, a.shape[3]) for a in made]) for made in both)
-        total = jnp.einsum("tni,tno->tio", *rows)
+    both = (_tiles(x, tall, broad), _spread(dy))
+    rows = (jnp.stack([a.reshape(-1, a.shape[3]) for a in made]) for made in both)
+    total = jnp.einsum("tni,tno->tio", *rows)
     columns = [_met(total[u::4]) for u in range(4)]
     rows = [_met([column[a] for column in columns]) for a in range(3)]
     return jnp.stack([jnp.stack(row) for row in rows])
