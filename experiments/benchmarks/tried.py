@@ -29,13 +29,17 @@ LORA = (
     "Microbatching by 8 inside the step: half the peak memory for 20 % more time.",
 )
 CONVOLUTIONS = (
-    "Kept: 3x3 kernels at a stride of 1 by Winograd's F(2x2, 3x3), all three products "
-    "(Lavin and Gray, 2016). Forward and backward at 64x32x32x64, 64x16x16x128 and "
-    "64x8x8x256: 160 to 105, 88 to 64, 77 to 58-63 ms; torch 67, 63, 59. A "
-    "ResNet-18 step: 1.65 to 1.23 s. Maps of 4x4 keep XLA's convolution, 24 ms forward "
-    "against 33.",
-    "Kept: other kernel gradients as rows of shifted inputs times the cotangent, some "
-    "images at a time; XLA's own takes two to three times as long.",
+    "Kept: 3x3 kernels at a stride of 1 by Winograd's F(2x2, 3x3), at first all three "
+    "products (Lavin and Gray, 2016). Forward and backward at 64x32x32x64, "
+    "64x16x16x128 and 64x8x8x256: 160 to 105, 88 to 64, 77 to 58-63 ms; torch 67, 63, "
+    "59. A ResNet-18 step: 1.65 to 1.23 s. Maps of 4x4 keep XLA's convolution, 24 ms "
+    "forward against 33.",
+    "Kept: other kernel gradients, and those of fewer than 128 channels, as rows of "
+    "shifted inputs times the cotangent, of as many images as have 1.5 MB of them. "
+    "XLA's own takes two to three times as long. At 400x14x14x64 53 ms, Winograd's "
+    "sixteen products of a part 107, of one stack 77; at 64x28x28x32 12 and 29.",
+    "Small gain: Winograd's results in parts of 8 MB of tiles, 24 ms against 30; of "
+    "other sizes 25 to 45.",
     "Kept: 1x1 kernels as products whose kernel gradient is summed over parts of a "
     "batch; kernels of one channel each as sums of shifted images.",
     "Lost: taps and one product forward, 148 against 94-108 ms forward and backward at "

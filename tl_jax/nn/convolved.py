@@ -3,8 +3,8 @@
 There XLA's own kernel gradient is the slowest of the three, two to three times slower
 than rows of shifted inputs times the cotangent, some images at a time so that they
 stay in the cache; in half precision the same holds for all three. In float32 a 3x3
-kernel at a stride of 1 goes by `winograd`, all three products, or by `nn.taps` over
-the few channels of a picture. On GPUs and TPUs everything is left to XLA.
+kernel at a stride of 1 goes by `winograd`, its gradient of many channels alone, or by
+`nn.taps` over the few channels of a picture. On GPUs and TPUs all is left to XLA.
 """
 
 from functools import partial
