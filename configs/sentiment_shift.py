@@ -35,8 +35,8 @@ EPYC, Zen 4), a third of them KMM's; a second time every figure was the same.
 By LoRA, 1,000 test rows, three seeds (2026-11-26): tweets to film source only .719 ±
 .036, DANN .599 ± .121 (negative), MCC .702 ± .032 (negative, p = .049); film to nyt
 source only .766 ± .040, DANN .502 ± .134 (negative), MCC .790 ± .016 (positive). 18
-runs in 12 minutes, 22 of CPU. With half as many steps more, and texts padded to 32
-tokens, twice the time gave .721, .622, .701 and .775, .462, .756: MCC's gain from film
+runs in 12 minutes, 22 of CPU. After 150 steps, texts padded to 32 tokens, which took
+twice the time, it was .721, .622, .701 and .775, .462, .756: MCC's gain from film
 to nyt is one of 100 steps.
 """
 
