@@ -14,6 +14,7 @@ from tl_jax import pretrained
 from tl_jax.types import Pretrained
 
 GOLDEN = Path(__file__).parent / "golden"
+QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 MOST = 4 * 2**30
 """Bytes that a process of tests may hold."""
 
@@ -24,9 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
     Most of a run is compiling, so that little is optimised, in processes that tests
     start, too; what is compared with torch is compiled as users' programs are.
     """
-    if config.option.markexpr != "parity":
-        quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", quick == "1")
+    if config.option.markexpr != "parity" and QUICK not in os.environ:
+        os.environ[QUICK] = "1"
+        jax.config.update("jax_disable_most_optimizations", True)
     cache = os.environ.get("TL_JAX_CACHE", Path.home() / ".cache" / "tl_jax")
     jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "xla-tests"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
