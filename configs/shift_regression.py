@@ -13,7 +13,8 @@ squared errors about the curve are .203 and .0044, beside the noise's .09 (.0881
 rows that judge). KMM's weights are at most 3.64, the largest that the true ratio of the
 densities takes, which a user would have to guess: it was set after 10 (.112) and 5
 (.109) had been seen, which leave ever fewer rows that count. That, and squares for the
-propensity's classifier, are all that was chosen. `result.json` has each run's effective sample size.
+propensity's classifier, are all that was chosen. `result.json` has each run's
+effective sample size.
 
 Expected `loss` (the noise included), ten seeds, mean and standard deviation, the mean
 effective sample size, and the error about the curve (2026-11-26); 50 seconds on two
