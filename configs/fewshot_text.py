@@ -12,7 +12,8 @@ Expected at 5 ways and 5 shots, seed 0, ± .007: nearest centroid .780, linear p
 .811, both on frozen features; ANIL over LoRA .807, .748 on the validation episodes
 (212 s on two cores of an AMD EPYC, 2026-11-26). LoRA-MAML .787, .734 on those: no
 difference from the centroid (p = .10); its five steps through all of MiniLM in each of
-600 episodes took 37 minutes beside other work. Meta-SGD and SetFit were not run whole.
+600 episodes took 37 minutes with other work and pauses. Meta-SGD and SetFit were not
+run whole.
 """
 
 from ml_collections import ConfigDict

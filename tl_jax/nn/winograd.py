@@ -23,7 +23,7 @@ from tl_jax.types import Array
 Size = tuple[int, int]
 WIDE = 128
 """Channels from which a kernel gradient pays: of fewer its products are small matrices
-of many rows, which take twice the time of rows of shifted inputs."""
+of many rows, which take up to twice the time of rows of shifted inputs."""
 
 
 def fits(x: Array, width: int, size: Size, stride: Size, pads: Pads) -> bool:
